@@ -103,7 +103,7 @@ def _fill(spec: Any, shape: dict[str, Any], sizes: tuple[int, int], rng: np.rand
         spec.decoder.scale_outputs = shape["output_scale"]
     spec.decoder.projection.weight = matrices[2]
     bias = rng.standard_normal(sizes[1]).astype(np.float32) * np.float32(shape.get("biases", 0))
-    bias[1 + shape.get("padding", True)] = 6  # translations end
+    bias[1 + shape.get("padding", True)] = shape.get("end", 6)  # translations end
     if shape.get("excluded"):
         bias[[0, 1, 3]] = -1e4
     spec.decoder.projection.bias = bias

@@ -69,6 +69,29 @@ def test_given_languages_take_precedence(model, tmp_path):
     assert import_argos([path], tmp_path / "run", ("en", "pt-BR")).languages == ("en", "pt-BR")
 
 
+def test_bpe_with_the_rules_of_argos(model, tmp_path):
+    """The tokens are those of `BPETokenizer` in argostranslate/tokenizer.py, made here by its own libraries."""
+    pytest.importorskip("sacremoses", reason="the package sacremoses is not installed")
+    import sacremoses
+
+    codes = b"#version: 0.2\nt h\nth e</w>\ni t</w>\n"
+    path = package(tmp_path / "a.argosmodel", model, **{"sentencepiece.model": None, "bpe.model": codes})
+    tokenizer = import_argos([path], tmp_path / "run").tokenizer
+    text = "\u00abIt's the\u00bb well-known\u2026 it"
+    normalized = sacremoses.MosesPunctNormalizer("en").normalize(text)
+    words = sacremoses.MosesTokenizer("en").tokenize(normalized)
+    joined = "".join(
+        token.removesuffix("@@") + ("" if token.endswith("@@") else " ") for token in split(tokenizer, text)
+    )
+    assert joined.split() == words
+    assert split(tokenizer, "the it") == ["the", "it"]
+    assert tokenizer.target.segmenter.join(["th@@", "e", "&quot;", "it", "&quot;", "."]) == 'the "it".'
+
+
+def split(tokenizer, text: str) -> list[str]:
+    return tokenizer.segmenter.split(text)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -23,7 +23,12 @@ from tests.exchange.test_ctranslate2 import SHAPES as OWN_SHAPES
 ctranslate2 = pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
 
 TEXTS, TARGETS = zip(*toy_pairs(12, seed=4), strict=True)
-QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
+QUANTIZATIONS = ("int8", "int8_bfloat16", "int16", "float16")
+MORE_QUANTIZATIONS = ("int8_float32", "int8_float16", "bfloat16", "float32")
+
+
+def slow(values) -> list:
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def imported(folder: Path, run: Path):
@@ -96,7 +101,7 @@ def test_scores_and_translations_agree(shape, tmp_path):
                 assert result.tokens == expected[:limit]
 
 
-@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+@pytest.mark.parametrize("quantization", [*QUANTIZATIONS, *slow(MORE_QUANTIZATIONS)])
 def test_quantized_weights(quantization, tmp_path):
     """Equal to CTranslate2 computing in fp32; its int8 products also round what is multiplied with the weights."""
     folder = tmp_path / "model"
@@ -181,7 +186,7 @@ def _string(text: str) -> bytes:
     return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 4, *slow([3, 5])])
 def test_earlier_versions_of_the_format(version, tmp_path):
     """CTranslate2 reads the rewritten file, too."""
     folder = tmp_path / "model"

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from allyouneed import UserError
-from allyouneed.exchange.ctranslate2_file import map_folder, read_model
-from allyouneed.exchange.ctranslate2_import import import_ctranslate2
+from allyouneed.exchange.ctranslate2_file import map_folder
+from allyouneed.exchange.ctranslate2_import import import_ctranslate2, read_bundle
+from allyouneed.exchange.ctranslate2_segmenters import read_segmenters
 from tests.exchange.ctranslate2_models import D_MODEL, HEADS, save, write_model
 
 pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
@@ -37,7 +38,10 @@ def folder(stored, tmp_path) -> Path:
     return copied
 
 
-def refusal(folder: Path, languages: tuple[str, str] | None = ("de", "en")) -> str:
+CODES = ("de", "en")
+
+
+def refusal(folder: Path, languages: tuple[str, str] | None = CODES) -> str:
     with pytest.raises(UserError) as caught:
         import_ctranslate2([folder], folder.parent / "run", languages)
     assert not (folder.parent / "run").exists()
@@ -230,14 +234,15 @@ def test_values_that_are_not_finite(folder):
     assert "contains infinite values or NaN" in refusal(folder)
 
 
-def test_random_damage_is_refused_or_harmless(stored, tmp_path):
-    rng, whole = random.Random(3), (stored / "model.bin").read_bytes()
-    folder = map_folder(stored)
-    for _ in range(300):
-        content = bytearray(whole[: rng.randrange(len(whole))] if rng.random() < 0.3 else whole)
-        for _ in range(rng.choice([0, 1, 4])):
-            at = rng.randrange(len(content)) if content and rng.random() < 0.5 else rng.randrange(200)
-            content[at : at + 1] = bytes([rng.randrange(256)])
-        files = {**folder.files, "model.bin": memoryview(bytes(content))}
+def test_random_damage_is_refused_or_harmless(stored):
+    rng, folder, segmenters = random.Random(3), map_folder(stored), read_segmenters([stored / "sentencepiece.model"])
+    for _ in range(100):
+        name = rng.choice(["model.bin", "model.bin", "config.json", "shared_vocabulary.json"])
+        content = bytearray(folder.files[name])
+        for _ in range(rng.choice([1, 2, 20])):
+            at = rng.randrange(len(content) if rng.random() < 0.5 else 300)
+            content[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(5))
+        if rng.random() < 0.2:
+            del content[rng.randrange(len(content)) :]
         with suppress(UserError):
-            read_model(folder._replace(files=files))
+            read_bundle(folder._replace(files={**folder.files, name: memoryview(bytes(content))}), segmenters, CODES)
