@@ -12,13 +12,16 @@ import yaml
 from allyouneed import Translator, UserError
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import Config, ModelConfig
+from allyouneed.data.tokens.segmenters import SpaceSegmenter
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from allyouneed.data.tokens.tokenizer_training import learn_tokenizer
+from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.exchange.agreement import compare
 from allyouneed.exchange.exporter import export_bundle
 from allyouneed.exchange.importer import import_bundle
 from allyouneed.exchange.marian_native.decoder import find_marian, marian_native_translator
 from allyouneed.exchange.marian_native.export import DECODER, MODEL, export_marian_native
+from allyouneed.exchange.marian_native.native_import import import_native
 from allyouneed.exchange.verification import verify_checksums
 from allyouneed.model.transformer import Transformer
 from tests.compat import PRE_NORM
@@ -59,6 +62,23 @@ def separate_vocabularies() -> Bundle:
     config = Config(model=ModelConfig(**SIZES, norm="pre", tie_embeddings="target"))
     torch.manual_seed(3)
     model = Transformer(config.model, len(tokenizer), target_vocab_size=len(target)).eval()
+    return Bundle(model, tokenizer, config, ("de", "en"), longest_source=40)
+
+
+def native_bundle(**settings: object) -> Bundle:
+    """A model of the kind that Marian trains, with a vocabulary without padding and start."""
+    names = ["<pad>", "<unk>", "<s>", "</s>", *"abcdefgh"]
+    tokenizer = VocabularyTokenizer(SpaceSegmenter(), Vocabulary(names, [ADDED, 1, ADDED, 0, *range(2, 10)]))
+    shape = {"sinusoid_frequencies": "tensor2tensor", "norm_epsilon": 1e-6, "attention_bias": True, "output_bias": True}
+    config = Config(model=ModelConfig(**{**SIZES, **shape, **settings}))
+    torch.manual_seed(5)
+    model = Transformer(config.model, len(names)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        for rows in (model.source_embedding.tokens.weight, model.target_embedding.tokens.weight, model.output.weight):
+            rows[[PAD, BOS]] = 0.0
+        model.output.bias[[PAD, BOS]] = 0.0
     return Bundle(model, tokenizer, config, ("de", "en"), longest_source=40)
 
 
@@ -127,10 +147,38 @@ def test_a_vocabulary_that_is_not_sentencepiece_is_written_as_yaml(tmp_path):
     [name] = {*yaml.safe_load((tmp_path / "out" / DECODER).read_text())["vocabs"]}
     rows = yaml.safe_load((tmp_path / "out" / name).read_text(encoding="utf-8"))
     assert sorted(rows.values()) == list(range(len(rows)))
+    assert MarianModel(tmp_path / "out" / MODEL).options["dim-vocabs"] == [len(rows)] * 2
     vocabulary = bundle.tokenizer.vocabulary
     assert rows["</s>"] == vocabulary.rows[EOS]
     assert rows["<unk>"] == vocabulary.rows[UNK]
     assert all(rows[name] == row for name, row in list(zip(vocabulary.names, vocabulary.rows, strict=True))[4:])
+
+
+@pytest.mark.parametrize("tied", [True, "target", "inputs", False])
+def test_a_model_of_marian_s_own_kind_goes_back_unchanged(tied, tmp_path):
+    """Export, import and export again: the same parameters, and the same file."""
+    bundle = native_bundle(tie_embeddings=tied, embedding_norm=tied is True)
+    export_marian_native(bundle, tmp_path / "out")
+    assert MarianModel(tmp_path / "out" / MODEL).options["type"] == "transformer"
+    imported = import_native([tmp_path / "out"], tmp_path / "run", ("de", "en"))
+    assert imported.tokenizer.vocabulary.rows == bundle.tokenizer.vocabulary.rows
+    assert imported.tokenizer.encode("a h") == bundle.tokenizer.encode("a h")
+    ours, theirs = bundle.model.state_dict(), imported.model.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    export_marian_native(imported, tmp_path / "again")
+    assert (tmp_path / "again" / MODEL).read_bytes() == (tmp_path / "out" / MODEL).read_bytes()
+
+
+@needs_marian
+@pytest.mark.slow
+@pytest.mark.parametrize("tied", [True, False])
+def test_marian_translates_its_own_kind_in_padded_batches(tied, tmp_path):
+    bundle = native_bundle(tie_embeddings=tied)
+    bundle.model.output.bias.data[EOS] = 3.0
+    export_marian_native(bundle, tmp_path / "out")
+    sources = [source for source, _ in toy_pairs(40, seed=4)]
+    for agreement in compare(bundle, marian_native_translator(tmp_path / "out", bundle, find_marian()), sources):
+        assert agreement.is_complete, "\n".join(agreement.lines())
 
 
 def test_without_marian_nothing_is_compared(tmp_path, monkeypatch):
@@ -168,6 +216,15 @@ def test_marian_generates_our_tokens(settings, tmp_path):
     sources = [source for source, _ in toy_pairs(20, seed=4)]
     for agreement in compare(bundle, marian_native_translator(tmp_path / "out", bundle, find_marian()), sources):
         assert agreement.is_complete, "\n".join(agreement.lines())
+
+
+@needs_marian
+@pytest.mark.slow
+def test_marian_reads_a_yaml_vocabulary(tmp_path):
+    write_marian(tmp_path / "hf")
+    import_bundle("marian", [tmp_path / "hf"], tmp_path / "run", "de", "en")
+    lines: list[str] = []
+    assert export_bundle(tmp_path / "run", "marian-native", tmp_path / "out", print_line=lines.append), lines
 
 
 @needs_marian

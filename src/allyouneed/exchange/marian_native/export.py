@@ -14,7 +14,12 @@ from torch import Tensor
 
 from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian_native.export_weights import marian_config, to_new_transformer
+from allyouneed.exchange.marian_native.export_weights import (
+    is_plain,
+    marian_config,
+    to_new_transformer,
+    to_transformer,
+)
 from allyouneed.exchange.marian_native.names import MODEL_SETTINGS
 from allyouneed.exchange.marian_native.new_names import NORM_EPSILON
 from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary, native_vocabulary
@@ -40,14 +45,15 @@ def export_marian_native(bundle: Bundle, folder: Path) -> None:
     check_marian_native(bundle)
     source, target = native_vocabulary(bundle.tokenizer), native_vocabulary(bundle.tokenizer.target)
     positions = _positions(bundle)
-    tensors = to_new_transformer(bundle, source, target, positions)
+    plain = is_plain(bundle)
+    tensors = to_transformer(bundle, source, target) if plain else to_new_transformer(bundle, source, target, positions)
     files = _vocabulary_files(source, target, bundle.tokenizer.shared)
-    options = _model_options(bundle, source, target)
+    options = _model_options(bundle, source, target, plain)
     with new_folder(folder) as unfinished:
         _write_npz(unfinished / MODEL, tensors, options)
-        for name, content in files.items():
+        for name, content in {**files, **_segmenter_files(source, target)}.items():
             (unfinished / name).write_bytes(content)
-        decoder = _decoder_options(bundle, list(files), positions)
+        decoder = _decoder_options(bundle, list(files), positions, plain)
         (unfinished / DECODER).write_text(_yaml(decoder), encoding="utf-8")
 
 
@@ -91,24 +97,26 @@ def _positions(bundle: Bundle) -> int:
 
 
 def _vocabulary_files(source: NativeVocabulary, target: NativeVocabulary, shared: bool) -> dict[str, bytes]:
-    """Return file contents by name: one file if both sides share it."""
-    if shared and source == target:
+    """Return file contents by name, without segmenters: one file if both sides share it."""
+    if shared and (source.suffix, source.content) == (target.suffix, target.content):
         return {f"vocab.{source.suffix}": source.content}
     return {f"source.{source.suffix}": source.content, f"target.{target.suffix}": target.content}
 
 
-def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocabulary) -> dict[str, Any]:
+def _segmenter_files(source: NativeVocabulary, target: NativeVocabulary) -> dict[str, bytes]:
+    sides = (("source", source.segmenter), ("target", target.segmenter))
+    return {f"{name}.{segmenter[0]}": segmenter[1] for name, segmenter in sides if segmenter}
+
+
+def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocabulary, plain: bool) -> dict[str, Any]:
     """Return the options that Marian stores with a model."""
     config = bundle.config.model
     before, after = _NORMS[config.norm]
-    shares = marian_config(config).tie_embeddings
-    sizes = [
-        len(embedding.tokens.weight) for embedding in (bundle.model.source_embedding, bundle.model.target_embedding)
-    ]
+    shares = config.tie_embeddings if plain else marian_config(config).tie_embeddings
     return {
-        "type": "transformer-new",
+        "type": "transformer" if plain else "transformer-new",
         "version": _VERSION,
-        "dim-vocabs": sizes,
+        "dim-vocabs": [len(source), len(target)],
         "dim-emb": config.d_model,
         "enc-depth": config.encoder_layers,
         "dec-depth": config.decoder_layers,
@@ -116,7 +124,7 @@ def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocab
         "tied-embeddings-src": shares == "inputs",
         "tied-embeddings-all": shares is True,
         "output-omit-bias": not (config.output_bias or target.excluded),
-        "transformer-train-position-embeddings": True,
+        "transformer-train-position-embeddings": not plain,
         "transformer-heads": config.num_heads,
         "transformer-dim-ffn": config.encoder.d_ff,
         "transformer-decoder-dim-ffn": config.decoder.d_ff,
@@ -131,11 +139,11 @@ def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocab
     }
 
 
-def _decoder_options(bundle: Bundle, vocabularies: list[str], positions: int) -> dict[str, Any]:
+def _decoder_options(bundle: Bundle, vocabularies: list[str], positions: int, plain: bool) -> dict[str, Any]:
     """Return the settings of `marian-decoder -c decoder.yml`.
 
-    The length penalty is off, since its formula differs (see `agreement.compare`). A batch has one sentence, because
-    Marian's newer Transformer computes NaN for padded sources on the CPU.
+    The length penalty is off, since its formula differs (see `agreement.compare`). A batch of the newer Transformer has
+    one sentence, because Marian computes NaN for padded sources on the CPU.
     """
     return {
         "relative-paths": True,
@@ -145,8 +153,9 @@ def _decoder_options(bundle: Bundle, vocabularies: list[str], positions: int) ->
         "normalize": 0,
         "max-length": positions,
         "max-length-crop": True,
-        "mini-batch": 1,
-        "maxi-batch": 1,
+        "mini-batch": 64 if plain else 1,
+        "maxi-batch": 100 if plain else 1,
+        "maxi-batch-sort": "src" if plain else "none",
         "cpu-threads": 1,
     }
 

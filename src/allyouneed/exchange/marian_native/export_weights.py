@@ -1,4 +1,8 @@
-"""Conversion of weights to Marian's `--type transformer-new`, which holds every kind of positions.
+"""Conversion of weights to Marian's two kinds of Transformer.
+
+`--type transformer` holds models as it trains them: post-norm, tensor2tensor's sinusoids from position 0, embeddings
+scaled by √d_model and a decoder that starts from zeros. Its pre-norm is not used: its search does not normalise keys
+and values of earlier tokens. `--type transformer-new` has a table of positions for each side and holds the others:
 
 - Embeddings are stored scaled by √d_model, since Marian does not scale them here. Where the output projection shares
   their matrix, the norm before it is divided by √d_model; without such a norm, the projection gets a matrix of its own.
@@ -18,7 +22,14 @@ from allyouneed.bundle import Bundle, weights_of
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.data.tokens.vocabulary import ADDED
-from allyouneed.exchange.marian_native.names import OUTPUT_BIAS, embedding_tensors
+from allyouneed.exchange.marian_native.names import (
+    NORM_EPSILON,
+    OUTPUT_BIAS,
+    embedding_tensors,
+    layer_tensors,
+    native_units,
+    to_native,
+)
 from allyouneed.exchange.marian_native.new_names import new_layer_tensors, positions_name
 from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary
 from allyouneed.exchange.marian_weights import with_marian_heads
@@ -44,10 +55,7 @@ def to_new_transformer(
         UserError: If the heads are wider than Marian's.
     """
     model, config = bundle.model, bundle.config.model
-    parameters = with_marian_heads(weights_of(model), config)
-    if config.activation == "gelu_sigmoid":
-        _scale(parameters, ["inner.weight", "inner.bias"], 1.702)
-        _scale(parameters, ["outer.weight"], 1 / 1.702)
+    parameters = _marian_parameters(bundle)
     scale = model.target_embedding.scale
     if shares_output(config) and (norm := _last_norm(config)):
         _scale(parameters, [f"{norm}.weight", f"{norm}.bias"], 1 / scale)
@@ -65,9 +73,55 @@ def to_new_transformer(
         if native.kind == "table":
             factor = 1.0 if name == "output.weight" else scale
             tensors[native.name] = _in_rows(parameters[name], vocabulary) * factor
-    if "output.bias" in parameters or target.excluded:
-        tensors[OUTPUT_BIAS] = _output_bias(parameters, target)
-    return tensors
+    return tensors | _output_bias(parameters, target)
+
+
+def is_plain(bundle: Bundle) -> bool:
+    """Return whether `--type transformer` computes the model."""
+    config = bundle.config.model
+    return (
+        config.norm == "post"
+        and (config.positions, config.sinusoid_frequencies) == ("sinusoidal", "tensor2tensor")
+        and config.first_position == 0
+        and config.scale_embeddings
+        and config.norm_epsilon == NORM_EPSILON
+        and not bundle.model.target_embedding.tokens.weight[BOS].any()
+    )
+
+
+def to_transformer(bundle: Bundle, source: NativeVocabulary, target: NativeVocabulary) -> dict[str, Tensor]:
+    """Convert the weights of a bundle that `is_plain` to `--type transformer`.
+
+    Args:
+        bundle: The bundle.
+        source: Vocabulary of the encoder.
+        target: Vocabulary of the decoder.
+
+    Returns:
+        Marian's tensors by name.
+
+    Raises:
+        UserError: If the heads are wider than Marian's.
+    """
+    config, units = bundle.config.model, native_units(bundle.config.model.d_model)
+    parameters = _marian_parameters(bundle)
+    tensors = {}
+    for name, native in layer_tensors(config.model_copy(update={"attention_bias": True})).items():
+        tensors[native.name] = to_native(parameters[name], native, units)
+    for name, native in embedding_tensors(config, config.tie_embeddings in (True, "inputs")).items():
+        if native.kind == "table":
+            values = _in_rows(parameters[name], source if name.startswith("source") else target)
+            tensors[native.name] = to_native(values, native, units)
+    return tensors | _output_bias(parameters, target)
+
+
+def _marian_parameters(bundle: Bundle) -> dict[str, Tensor]:
+    """Return the parameters with Marian's heads, biases and activation."""
+    parameters = with_marian_heads(weights_of(bundle.model), bundle.config.model)
+    if bundle.config.model.activation == "gelu_sigmoid":
+        _scale(parameters, ["inner.weight", "inner.bias"], 1.702)
+        _scale(parameters, ["outer.weight"], 1 / 1.702)
+    return parameters
 
 
 def shares_output(config: ModelConfig) -> bool:
@@ -101,9 +155,11 @@ def _in_rows(tensor: Tensor, vocabulary: NativeVocabulary) -> Tensor:
     return tensor.detach()[[i for _, i in sorted(kept)]]
 
 
-def _output_bias(parameters: Mapping[str, Tensor], target: NativeVocabulary) -> Tensor:
-    """Return the bias of the logits, [1, rows]."""
+def _output_bias(parameters: Mapping[str, Tensor], target: NativeVocabulary) -> dict[str, Tensor]:
+    """Return the bias of the logits, [1, rows], by name, if there is one."""
+    if "output.bias" not in parameters and not target.excluded:
+        return {}
     ours = parameters.get("output.bias", torch.zeros(len(target.rows)))
     bias = _in_rows(ours, target).clone()
     bias[target.excluded] = _EXCLUDED_LOGIT
-    return bias[None]
+    return {OUTPUT_BIAS: bias[None]}

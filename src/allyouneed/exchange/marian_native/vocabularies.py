@@ -11,6 +11,7 @@ from allyouneed.data.tokens.segmenters import SentencePieceSegmenter
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, VocabularyTokenizer
 
+_SEGMENTERS = {"sentencepiece": "spm", "bpe": "bpe"}
 _EOS, _UNK = "</s>", "<unk>"  # Marian finds both by these names in a YAML file
 
 
@@ -23,12 +24,19 @@ class NativeVocabulary:
         suffix: "spm" if Marian splits text itself, or "yml" if it reads subwords separated by spaces.
         content: Content of the file.
         excluded: Rows that our search never generates and Marian's would.
+        segmenter: Suffix and content of the file that splits text into tokens of a YAML vocabulary, as OPUS-MT names
+            it: a SentencePiece model or BPE codes; None if there is none.
     """
 
     rows: list[int]
     suffix: str
     content: bytes
     excluded: list[int]
+    segmenter: tuple[str, bytes] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of tokens in Marian's vocabulary."""
+        return sum(row != ADDED for row in self.rows)
 
 
 def native_vocabulary(tokenizer: AnyTokenizer) -> NativeVocabulary:
@@ -48,7 +56,13 @@ def native_vocabulary(tokenizer: AnyTokenizer) -> NativeVocabulary:
         return NativeVocabulary(rows, "spm", tokenizer.model, excluded)
     ordered[rows[EOS]], ordered[rows[UNK]] = _EOS, _UNK
     lines = (f"{json.dumps(name, ensure_ascii=False)}: {row}\n" for row, name in enumerate(ordered))
-    return NativeVocabulary(rows, "yml", "".join(lines).encode("utf-8"), excluded)
+    return NativeVocabulary(rows, "yml", "".join(lines).encode("utf-8"), excluded, _segmenter(tokenizer))
+
+
+def _segmenter(tokenizer: AnyTokenizer) -> tuple[str, bytes] | None:
+    if not isinstance(tokenizer, VocabularyTokenizer) or tokenizer.segmenter.kind not in _SEGMENTERS:
+        return None
+    return _SEGMENTERS[tokenizer.segmenter.kind], tokenizer.segmenter.model
 
 
 def token_names(tokenizer: AnyTokenizer) -> list[str]:
