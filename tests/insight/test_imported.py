@@ -41,7 +41,7 @@ MODELS = {
 }
 
 
-SLOW = ("Marian, joint", "Marian, 1 + 2 layers", "narrow keys")
+SLOW = ("Marian, joint", "fairseq's shapes", "Marian, 1 + 2 layers", "narrow keys")
 
 
 @pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x in SLOW else x for x in MODELS])

@@ -71,7 +71,7 @@ FAIRSEQ = {
 }
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("plain", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_model_of_another_shape_is_trained_further(plain, tmp_path):
     save_bundle(random_bundle(d_ff=48, num_heads=1, **FAIRSEQ), tmp_path / "start" / "bundle")
     request = further(tmp_path, tmp_path / "start", [f"training.plain={str(plain).lower()}", "model.dropout=0.1"])
