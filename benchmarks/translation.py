@@ -4,7 +4,8 @@ NAMES: comma-separated, from ctranslate2, fairseq, transformers, joeynmt, marian
 `allyouneed distil`, with greedy search, to the tables of every beam size.
 
 `--random base,big` instead of RUN measures models of these recipes with random weights and translations of a fixed
-length, compared with CTranslate2, in which wide products dominate (measure/random_models.py).
+length, compared with CTranslate2, in which wide products dominate (measure/random_models.py). `opus-mt` is a model of
+the shape of OPUS-MT's.
 
 All engines use the same weights and text in alternating rounds; results are medians. Throughput is measured from text
 to text with `--threads` threads on separate batches, latency for single sentences on one thread. The length penalty is
@@ -235,7 +236,9 @@ def _peak_memory() -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", help="a run or a bundle")
-    parser.add_argument("--random", type=lambda text: text.split(","), help="recipes, instead of a run: base,big")
+    parser.add_argument(
+        "--random", type=lambda text: text.split(","), help="recipes, instead of a run: base,big,opus-mt"
+    )
     parser.add_argument("--source", type=Path)
     parser.add_argument("--reference", type=Path, help="tokenised like the source")
     known = ", ".join((CTRANSLATE2, *PEERS))

@@ -1,5 +1,7 @@
 """Translation by models of the paper's sizes with random weights, compared with CTranslate2: `--random base,big`.
 
+`opus-mt` is a model of the shape of OPUS-MT's: the sizes of `base` and about their vocabulary, with swish and biases.
+
 Matrix products dominate in models of this width, and their time does not depend on the weights' values. A bias rules
 out the end of sentence, so that every translation has exactly the given number of tokens in both engines. Each
 combination of engine and compute type runs in a separate process, so that its peak memory can be measured too. In a
@@ -32,6 +34,8 @@ OURS, THEIRS = "allyouneed", "CTranslate2"
 _ROOT = Path(__file__).parents[2]
 _EXCLUDED = -1e4  # a logit that is never chosen
 _MEBIBYTE = 2**20
+OPUS_MT = "opus-mt"
+_OPUS_MT = ["model.norm=post", "model.activation=swish", "model.attention_bias=true", "data.vocab_size=58101"]
 
 
 class NumberedTokens:
@@ -82,9 +86,16 @@ class Visits:
     outputs: list[list[int]] = field(default_factory=list)
 
 
+def settings_of(recipe: str) -> Config:
+    """Return the settings of a recipe, or of `opus-mt`."""
+    if recipe == OPUS_MT:
+        return load_recipe("base").override(_OPUS_MT)
+    return load_recipe(recipe)
+
+
 def random_bundle(recipe: str) -> Bundle:
     """Make a bundle with the sizes of a recipe and random weights, which never ends a translation."""
-    settings = load_recipe(recipe)
+    settings = settings_of(recipe)
     config = Config(model=settings.model.model_copy(update={"output_bias": True}), data=settings.data)
     torch.manual_seed(1)
     model = Transformer(config.model, config.data.vocab_size).eval()

@@ -9,10 +9,9 @@ from collections.abc import Callable
 
 import torch
 
-from allyouneed.config import load_recipe
 from allyouneed.data.tokens.tokenizer import EOS
 from benchmarks.measure.memory import peak_bytes
-from benchmarks.measure.random_models import OURS, Load, NumberedTokens, random_bundle
+from benchmarks.measure.random_models import OURS, Load, NumberedTokens, random_bundle, settings_of
 
 Translate = Callable[[list[list[int]], int, int], list[list[int]]]  # (sources, beam size, threads)
 _FEW = 2  # sentences of a warm-up for each thread
@@ -67,7 +66,7 @@ def ctranslate2(exported: str, vocab_size: int, compute_type: str, length: int, 
 def main() -> None:
     request = json.loads(sys.stdin.readline())
     load = Load(**{name: request[name] for name in ("sentences", "length", "latency", "threads")})
-    vocab_size = load_recipe(request["recipe"]).data.vocab_size
+    vocab_size = settings_of(request["recipe"]).data.vocab_size
     sources = load.sources(vocab_size)
     if request["engine"] == OURS:
         translate = ours(request["recipe"], request["compute_type"], load.length)

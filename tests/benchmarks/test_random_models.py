@@ -10,12 +10,14 @@ from benchmarks.measure.random_models import OURS, THEIRS, Load, Visits, random_
 LOAD = Load(sentences=4, length=6, latency=2, threads=1)
 
 
-def test_translations_have_the_given_length_in_both_engines(tmp_path, monkeypatch):
+@pytest.mark.parametrize("recipe", ["base", random_models.OPUS_MT])
+def test_translations_have_the_given_length_in_both_engines(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(random_models, "load_recipe", lambda name: small_recipe())
-    exported = random_models._export("small", tmp_path / "exported")
-    sources = LOAD.sources(64)
-    ours = random_models_worker.ours("small", "float32", LOAD.length)
-    theirs = random_models_worker.ctranslate2(str(exported), 64, "float32", LOAD.length, threads=1, batch=4)
+    vocab_size = random_models.settings_of(recipe).data.vocab_size
+    exported = random_models._export(recipe, tmp_path / "exported")
+    sources = LOAD.sources(vocab_size)
+    ours = random_models_worker.ours(recipe, "float32", LOAD.length)
+    theirs = random_models_worker.ctranslate2(str(exported), vocab_size, "float32", LOAD.length, threads=1, batch=4)
     assert ours(sources, 1, 1) == theirs(sources, 1, 1)
     for beam, translate in ((1, ours), (2, ours), (2, theirs)):
         assert [len(ids) for ids in translate(sources, beam, 1)] == [LOAD.length] * LOAD.sentences

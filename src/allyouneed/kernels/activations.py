@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.compiler import kernel_function, separate_function
 from allyouneed.kernels.records import Record
 from allyouneed.kernels.simd import at_least, broadcast, exp, multiply_add
 from allyouneed.kernels.simd_memory import load, store
@@ -34,7 +34,7 @@ ACTIVATIONS = {
 }
 
 
-@kernel_function
+@separate_function
 def activate(x, count, activation):
     """Apply an activation in place to x [count], count a multiple of 16, each value of a size below 1e18."""
     if activation.is_normal:

@@ -44,6 +44,16 @@ class _PartLibrary(JITCodeLibrary):
         return 0  # there is no machine code
 
 
+class _SeparateLibrary(_PartLibrary):
+    """The code of a function that is not inlined into its callers."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                function.add_function_attribute("noinline")
+        super()._optimize_functions(ll_module)
+
+
 class _KernelLibrary(JITCodeLibrary):
     """The code of a kernel. Its functions are its own: another kernel may have been compiled from other sources."""
 
@@ -74,9 +84,16 @@ class _Compiler(Compiler):
 
 
 class _PartCompiler(_Compiler):
+    library_class: type[_PartLibrary] = _PartLibrary
+
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any):
-        super().__init__(typing_context, target_context, _PartLibrary(target_context.codegen(), "part"), *arguments)
+        library = self.library_class(target_context.codegen(), "part")
+        super().__init__(typing_context, target_context, library, *arguments)
         self.state.flags.no_cpython_wrapper = self.state.flags.no_cfunc_wrapper = True
+
+
+class _SeparateCompiler(_PartCompiler):
+    library_class = _SeparateLibrary
 
 
 class KernelCompiler(_Compiler):
@@ -90,3 +107,6 @@ class KernelCompiler(_Compiler):
 
 # Decorates a function that kernels call. In Python it is `name.py_func`.
 kernel_function = njit(pipeline_class=_PartCompiler)
+
+# The same for a longer function with several callers, which is compiled once instead of into each of them.
+separate_function = njit(pipeline_class=_SeparateCompiler)

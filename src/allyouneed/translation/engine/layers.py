@@ -6,13 +6,13 @@ import math
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.activations import activate
-from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.compiler import kernel_function, separate_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
 from allyouneed.kernels.simd import broadcast, multiply_add, reduce_sum, select_first
 from allyouneed.kernels.simd_memory import load, store
 
 
-@kernel_function
+@separate_function
 def norm_rows(x, rows, d_model, norm, out):
     """Normalise rows [rows, d_model] as PyTorch does: biased variance, ε inside the square root. Padding stays 0."""
     weight, bias, width = norm.weight, norm.bias, norm.width
@@ -73,9 +73,11 @@ def feed_forward(model, weights, x, rows, normed, inner, rounded):
     normed, inner, rounded: temporary memory for [rows, d_model], [rows, d_ff] and rows in bytes.
     """
     a = sublayer_input(model, x, rows, weights.norm, normed)
-    project(a, rows, weights.inner, rounded, inner, weights.inner_mode)
     if weights.activation:
+        project(a, rows, weights.inner, rounded, inner, Mode.SET)
         activate(inner, rows * model.d_ff, weights.activation)
+    else:
+        project(a, rows, weights.inner, rounded, inner, Mode.RELU)
     project(inner, rows, weights.outer, rounded, x, Mode.ADD)
     norm_sublayer(model, x, rows, weights.norm)
 

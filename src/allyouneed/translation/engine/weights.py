@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from allyouneed import kernels
 from allyouneed.data.tokens.tokenizer import EOS
-from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels import LANES
 from allyouneed.kernels.activations import ACTIVATIONS, Activation
 from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import Matrix, pack
@@ -44,8 +44,7 @@ class FeedForwardWeights(Record):
     norm: Norm
     inner: Matrix  # [d_model, d_ff]
     outer: Matrix  # [d_ff, d_model]
-    inner_mode: int  # `Mode.RELU`, or `Mode.SET` if there is another activation
-    activation: Activation | None
+    activation: Activation | None  # none for ReLU
 
 
 class EncoderLayerWeights(Record):
@@ -213,13 +212,11 @@ def _decoder_layer(layer: DecoderLayer, in_bytes: bool) -> DecoderLayerWeights:
 
 def _feed_forward(layer: EncoderLayer | DecoderLayer, in_bytes: bool) -> FeedForwardWeights:
     network = layer.feed_forward
-    activation = ACTIVATIONS.get(network.activation)  # none for ReLU
     return FeedForwardWeights(
         norm=_norm(layer.residuals[-1].norm),
         inner=_matrix(in_bytes, (network.inner,)),
         outer=_matrix(in_bytes, (network.outer,)),
-        inner_mode=Mode.SET if activation else Mode.RELU,
-        activation=activation,
+        activation=ACTIVATIONS.get(network.activation),
     )
 
 
