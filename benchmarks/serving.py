@@ -5,8 +5,8 @@ same sentences as a file, five times, without its start-up time. The server has 
 RUN under other language codes, and one process or several. wrk generates the load (`apt-get install wrk`). With
 --ctranslate2 DIR (an export of the same RUN), CTranslate2 behind a WSGI server is measured too, see peers/wsgi.py.
 Each program runs for --seconds in --rounds alternating rounds; the table lists every round. Finally, the first answers
-of `serve`, `translate` and `train` are timed with an empty kernel cache and with compiled kernels. The result is a
-dated Markdown file in --out or benchmarks/results.
+of `serve`, `translate` and `train` are timed with an empty kernel cache and with compiled kernels (only these with
+--rounds 0). The result is a dated Markdown file in --out or benchmarks/results.
 """
 
 from __future__ import annotations

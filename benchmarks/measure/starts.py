@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from benchmarks.measure.servers import running_server
 
 ALLYOUNEED = [sys.executable, "-m", "allyouneed"]
+_REPEATS = 3
 _STEPS = 2
 _PAIRS = 2000  # of synthetic text to train on
 
@@ -23,8 +25,8 @@ class Start(NamedTuple):
 
     Attributes:
         what: The command and its first result.
-        cold: With an empty kernel cache.
-        warm: After `allyouneed warm`.
+        cold: With an empty kernel cache; the median of three for `train`, whose processes end at the first step.
+        warm: After `allyouneed warm`, the median of three.
     """
 
     what: str
@@ -50,11 +52,15 @@ def measure_starts(run: Path, sentence: str, body: bytes) -> list[Start]:
         warm = {**os.environ, "NUMBA_CACHE_DIR": f"{name}/warm"}
         subprocess.run([*ALLYOUNEED, "warm"], env=warm, check=True, capture_output=True)
         for number, (what, measure) in enumerate(measures.items()):
-            cold = {**os.environ, "NUMBA_CACHE_DIR": f"{name}/cold{number}"}
-            seconds = measure(cold)
-            subprocess.run([*ALLYOUNEED, "warm"], env=cold, check=True, capture_output=True)  # waits for compilation
+            colds = []
+            for repeat in range(_REPEATS if measure is _train else 1):
+                cold = {**os.environ, "NUMBA_CACHE_DIR": f"{name}/cold{number}-{repeat}"}
+                colds.append(measure(cold))
+            if measure is not _train:  # waits for compilation in the background
+                subprocess.run([*ALLYOUNEED, "warm"], env=cold, check=True, capture_output=True)
             measure(warm)  # reads the files of the program
-            starts.append(Start(what, seconds, measure(warm)))
+            warms = [measure(warm) for _ in range(_REPEATS)]
+            starts.append(Start(what, statistics.median(colds), statistics.median(warms)))
     return starts
 
 
