@@ -33,7 +33,11 @@ def package(path: Path, model: Path, root: str = "en_pb/", metadata: object = ME
     contents = {f"model/{each.name}": each.read_bytes() for each in model.iterdir() if each.suffix != ".model"}
     contents["sentencepiece.model"] = (model / "sentencepiece.model").read_bytes()
     contents["metadata.json"] = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
-    contents |= {"README.md": b"# en-pb", "stanza/en/tokenize/ewt.pt": b"not read" * 100, **more}
+    contents |= {
+        "README.md": b"---\nlicense: cc0-1.0\n---\n# en-pb",
+        "stanza/en/tokenize/ewt.pt": b"not read" * 100,
+        **more,
+    }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.mkdir(root.rstrip("/") or "model")
         for name, content in contents.items():
@@ -62,6 +66,7 @@ def test_published_layouts(root, model, tmp_path):
     assert bundle.languages == ("en", "pt-BR")
     assert bundle.notes["imported from"] == path.name
     assert list(bundle.notes["SHA-256"]) == [path.name]
+    assert bundle.notes["licence"] == "cc0-1.0 (README.md)"
 
 
 def test_given_languages_take_precedence(model, tmp_path):

@@ -127,6 +127,19 @@ def test_own_exports_come_back_bit_identical(shape, tmp_path):
     assert again.config.model.model_copy(update=ignored) == bundle.config.model.model_copy(update=ignored)
 
 
+@pytest.mark.parametrize("shape", ["Marian: zero start, swish, no padding", "factors of embeddings, output and scores"])
+def test_an_export_of_an_import_comes_back_bit_identical(shape, tmp_path):
+    write_model(tmp_path / "model", **SHAPES[shape])
+    (tmp_path / "model" / "LICENSE").write_text("\nApache License\n")
+    bundle = imported(tmp_path / "model", tmp_path / "run")
+    assert bundle.notes["licence"] == "Apache License (LICENSE)"
+    exchange.export_ctranslate2(bundle, tmp_path / "again")
+    before, after = weights_of(bundle.model), weights_of(imported(tmp_path / "again", tmp_path / "run2").model)
+    before["output.bias"][NEVER_GENERATED] = 0
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_bpe_codes_and_tokens_separated_by_spaces(tmp_path):
     folder = tmp_path / "model"
     write_model(folder, table="paper")

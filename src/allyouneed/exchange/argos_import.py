@@ -18,6 +18,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2_file import FILES, ModelFolder
 from allyouneed.exchange.ctranslate2_import import read_bundle
 from allyouneed.exchange.ctranslate2_segmenters import read_segmenter
+from allyouneed.exchange.licence import LICENCE_FILES, MOST_LICENCE, licence_in
 from allyouneed.exchange.model_languages import model_languages
 from allyouneed.files import sha256
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
@@ -54,10 +55,13 @@ def import_argos(paths: Sequence[Path], run: Path, languages: tuple[str, str] | 
         source, target = (_OWN_CODES.get(str(code), code) for code in codes)
         languages = model_languages(languages, source, target, path)
         segmenters = _segmenters(archive, root, path, codes)
+        licences = (licence_in(name, _text(archive, f"{root}{name}", path)) for name in LICENCE_FILES)
+        licence = next(filter(None, licences), None)
         entries = {name: f"{root}model/{name}" for name in FILES if f"{root}model/{name}" in names}
         files = {name: memoryview(_read(archive, entry, path)) for name, entry in entries.items()}
     bundle = read_bundle(ModelFolder(path / "model", files), segmenters, languages)
     bundle.notes |= {"imported from": path.name, "package": _version(metadata)}
+    bundle.notes |= {"licence": licence} if licence else {}
     bundle.notes["SHA-256"] = {path.name: sha256(path)}
     save_bundle(bundle, run / "bundle")
     return bundle
@@ -105,6 +109,10 @@ def _metadata(archive: ZipFile, entry: str, path: Path) -> dict[str, Any]:
 def _version(metadata: dict[str, Any]) -> str:
     parts = (str(metadata.get(name, "?"))[:100] for name in ("package_version", "argos_version"))
     return "Argos {}, for Argos Translate {}".format(*parts)
+
+
+def _text(archive: ZipFile, entry: str, path: Path) -> str:
+    return _read(archive, entry, path)[:MOST_LICENCE].decode("utf-8", "replace") if entry in archive.namelist() else ""
 
 
 def _read(archive: ZipFile, entry: str, path: Path) -> bytes:

@@ -21,6 +21,7 @@ from allyouneed.exchange.ctranslate2_layers import open_variables, read_side
 from allyouneed.exchange.ctranslate2_segmenters import find_segmenters, read_segmenters, remark
 from allyouneed.exchange.ctranslate2_vocabulary import Side, read_sides, read_special_tokens
 from allyouneed.exchange.ctranslate2_weights import convert, read_output
+from allyouneed.exchange.licence import find_licence
 from allyouneed.exchange.model_languages import model_languages
 from allyouneed.files import MANIFEST, check_folder
 
@@ -52,6 +53,8 @@ def import_ctranslate2(paths: Sequence[Path], run: Path, languages: tuple[str, s
     if (folder / MANIFEST).is_file():  # of our own export
         check_folder(folder, [WEIGHTS], REMEDY)
     bundle = read_bundle(map_folder(folder), read_segmenters(given or find_segmenters(folder)), languages)
+    if licence := find_licence(folder):
+        bundle.notes["licence"] = licence
     save_bundle(bundle, run / "bundle")
     return bundle
 

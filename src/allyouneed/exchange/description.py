@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from allyouneed.exchange.exporter import FORMATS as EXPORTS
 from allyouneed.exchange.exporter import refusal
 from allyouneed.exchange.formats import FORMATS
 from allyouneed.exchange.identity import OURS, Identity, identify
+from allyouneed.exchange.licence import find_licence
 from allyouneed.exchange.model_languages import UNKNOWN, UnknownLanguages
 from allyouneed.files import json_line
 from allyouneed.terminal import program
@@ -24,10 +23,6 @@ from allyouneed.terminal import program
 _SIZES = ("d_model", "d_ff", "decoder_d_ff", "num_heads", "decoder_heads", "encoder_layers", "decoder_layers")
 _NO_DIFFERENCE = (*_SIZES, "max_positions", "dropout")  # said as sizes, or of training only
 _FP32 = 4  # bytes
-_LICENCE_FILES = ("README.md", "LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "COPYING")
-_MOST_LICENCE = 1 << 16  # characters of a file in which a licence is looked for
-_HEAD = re.compile(r"\A---\s*\n(.*?)^---", re.MULTILINE | re.DOTALL)  # of a model card
-_FIELD = re.compile(r"^licen[sc]e:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def describe_model(path: Path, as_json: bool = False) -> str:
@@ -45,7 +40,7 @@ def describe_model(path: Path, as_json: bool = False) -> str:
     """
     identity = identify(path)
     facts: dict[str, Any] = {"model": str(path), "is": identity.title, "system": identity.system or None}
-    if licence := _licence(identity.model):
+    if licence := find_licence(identity.model):
         facts["licence"] = licence
     try:
         facts |= _facts(_load(identity))
@@ -95,21 +90,6 @@ def _differences(model: ModelConfig) -> Iterator[tuple[str, Any]]:
         value = getattr(model, name)
         if name not in _NO_DIFFERENCE and value != field.default:
             yield name, value
-
-
-def _licence(model: Path) -> str | None:
-    """Find the licence that a model card states, or else the first line of a licence's text."""
-    folder = model if model.is_dir() else model.parent
-    for name in _LICENCE_FILES:
-        with suppress(OSError, UnicodeDecodeError), (folder / name).open(encoding="utf-8") as file:
-            text = file.read(_MOST_LICENCE)
-            if name.endswith(".md"):
-                head = _HEAD.match(text)
-                if head and (found := _FIELD.search(head[1])):
-                    return f"{found[1].strip()} ({name})"
-            elif first := next((line.strip() for line in text.splitlines() if line.strip()), None):
-                return f"{first} ({name})"
-    return None
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
