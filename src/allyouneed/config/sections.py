@@ -423,6 +423,13 @@ class SearchConfig(Section):
 
     beam_size: int = Field(default=4, ge=1, le=1024, description="Hypotheses kept at each step; 1: greedy search")
     length_penalty: float = Field(default=0.6, ge=-10, le=10, description="The α of the length penalty")
+    length_offset: float = Field(
+        default=5.0,
+        ge=0,
+        le=1000,
+        description="The k of the length penalty ((k + |Y|) / (k + 1))^α: 5 in the paper's, 0 to divide by |Y|^α as in "
+        "Marian and other systems",
+    )
     max_extra_length: int = Field(
         default=50, ge=0, le=100_000, description="A translation may have this many tokens more than its source"
     )

@@ -27,8 +27,8 @@ inside          positions, embeddings, feed-forward units and residual stream, s
 comparison      absent, or two models side by side, see `comparison.py`
 patching        absent, or the patching between two sentences, see `patching_data.py`
 effects         effects of the switches over a set of sentences, see `effects.py`; null without a text
-search          null, or beam_size, alpha, nodes [parent, step, token, log_p, status], ended: indices of the last nodes
-                of the hypotheses, best first
+search          null, or beam_size, alpha, offset, nodes [parent, step, token, log_p, status], ended: indices of the
+                last nodes of the hypotheses, best first
 twins           models trained with and without parts of attention: the object that `twins.py` describes
 attribution     why the model prefers one token over another, see `questions.py`; null for long sentences
 """
@@ -69,6 +69,7 @@ from allyouneed.insight.words import Word, links_of, words_of
 from allyouneed.model.probe import KINDS, AttentionRecorder
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
+from allyouneed.translation.search import LengthPenalty
 from allyouneed.translation.translator import Translator
 
 FORMAT = 1
@@ -269,7 +270,7 @@ def _token_pair(translator: Translator, text: str, translation: str | None) -> t
         return TokenPair(source, target), []
     max_length = min(max_translation_length(translator, source), limit - 1)
     source_ids, model = pad([source]).to(translator.device), searchable(translator.model, [Switches()])
-    found, nodes = traced_search(model, source_ids, max_length, search.beam_size, search.length_penalty)
+    found, nodes = traced_search(model, source_ids, max_length, search.beam_size, LengthPenalty.of(search))
     return TokenPair(source, list(found[0].ids)), nodes
 
 
@@ -295,7 +296,7 @@ def _links(base: PairResult, source: list[list[int]], target: list[list[int]]) -
 def _search_data(translator: Translator, nodes: list[Node]) -> dict[str, Any]:
     """Return the search tree, reduced to the paths of all hypotheses and the best candidates of each step."""
     search = translator.bundle.config.search
-    ended = hypothesis_nodes(nodes, search.length_penalty)
+    ended = hypothesis_nodes(nodes, LengthPenalty.of(search))
     kept = {index for end in ended for index in path_of(nodes, end)}
     counts: dict[int, int] = {}
     for index, node in enumerate(nodes):
@@ -312,6 +313,7 @@ def _search_data(translator: Translator, nodes: list[Node]) -> dict[str, Any]:
     return {
         "beam_size": search.beam_size,
         "alpha": search.length_penalty,
+        "offset": search.length_offset,
         "nodes": rows,
         "ended": [new_index[index] for index in ended],
     }

@@ -18,7 +18,7 @@ from allyouneed.translation.coverage import add_coverage_penalty, coverage_beam_
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.forced import Phrases, forced_beam_search
 from allyouneed.translation.options import ResolvedOptions
-from allyouneed.translation.search import Hypothesis, Model, greedy
+from allyouneed.translation.search import Hypothesis, LengthPenalty, Model, greedy
 from allyouneed.translation.workers import map_in_order
 
 _MIN_BATCHES, _MIN_TOKENS = 8, 512  # minimum batches per worker, and minimum source tokens per batch
@@ -130,7 +130,7 @@ class BatchSearch:
         constraints = self.constraints and self.constraints.for_batch(batch)
         if constraints:  # a prefix or minimum length takes precedence over the maximum
             limits = np.maximum(limits, constraints.min_lengths(len(batch)))
-        beam, alpha = options.beam_size, options.length_penalty
+        beam, alpha = options.beam_size, LengthPenalty.of(options)
         task = (model, source, limits.tolist())
         count = beam if options.coverage_penalty else options.num_hypotheses  # the penalty reorders all
         if self.force_words:

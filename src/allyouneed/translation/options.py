@@ -78,6 +78,12 @@ class SearchOptions(NumbersAreNotBooleans):
     length_penalty: Annotated[float | None, Option("Search", "length_penalty")] = Field(
         default=None, ge=-10, le=10, description="α of section 6.1 (0: off). Default: the bundle's."
     )
+    length_offset: Annotated[float | None, Option("Search", None)] = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="k of the length penalty ((k + |Y|) / (k + 1))^α. Default: the bundle's.",
+    )
     coverage_penalty: Annotated[float, Option("Search", "coverage_penalty")] = Field(
         default=0.0, ge=0, le=1000, description="β, the penalty on source tokens without attention (0: off)."
     )
@@ -201,6 +207,7 @@ class ResolvedOptions(SearchOptions):
 
     beam_size: int
     length_penalty: float
+    length_offset: float
     max_extra_length: int
     batch_tokens: int
 
@@ -223,6 +230,7 @@ class SearchOverrides(TypedDict, total=False):
     beam_size: int | None
     num_hypotheses: int
     length_penalty: float | None
+    length_offset: float | None
     coverage_penalty: float
     num_beam_groups: int
     diversity_penalty: float

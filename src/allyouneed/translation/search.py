@@ -19,6 +19,7 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.translation.stopping import check_needed
 
 NEVER_GENERATED = [PAD, UNK, BOS]
+_OFFSET = 5  # of Wu et al.
 
 
 class SearchCache(Protocol):
@@ -98,6 +99,22 @@ class Hypothesis(NamedTuple):
     token_log_p: list[float]
 
 
+class LengthPenalty(float):
+    """The exponent α of a length penalty ((k + |Y|) / (k + 1))^α, with its k."""
+
+    offset: float
+
+    def __new__(cls, alpha: float, offset: float) -> LengthPenalty:
+        penalty = super().__new__(cls, alpha)
+        penalty.offset = offset
+        return penalty
+
+    @classmethod
+    def of(cls, settings: PenaltySettings) -> LengthPenalty:
+        """Return the length penalty of a bundle's settings or of search options."""
+        return cls(settings.length_penalty, settings.length_offset)
+
+
 @overload
 def length_penalty(length: int, alpha: float) -> float: ...
 
@@ -107,8 +124,24 @@ def length_penalty(length: np.ndarray, alpha: float) -> np.ndarray: ...
 
 
 def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray:
-    """Compute the length penalty ((5 + |Y|) / 6)^α (Wu et al. 2016, section 6.1); |Y| includes the end of sentence."""
-    return ((5 + length) / 6) ** alpha
+    """Compute the length penalty ((5 + |Y|) / 6)^α (Wu et al. 2016, section 6.1); |Y| includes the end of sentence.
+
+    If α is a `LengthPenalty`, its k replaces 5: with k = 0, the penalty is |Y|^α, as in Marian and other systems.
+    """
+    offset = alpha.offset if isinstance(alpha, LengthPenalty) else _OFFSET
+    return ((offset + length) / (offset + 1)) ** alpha
+
+
+class PenaltySettings(Protocol):
+    """Settings with a length penalty: `SearchConfig` and `ResolvedOptions`."""
+
+    @property
+    def length_penalty(self) -> float:
+        """The exponent α."""
+
+    @property
+    def length_offset(self) -> float:
+        """The offset k."""
 
 
 class TokenSelector(Protocol):

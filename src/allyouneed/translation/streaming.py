@@ -12,7 +12,7 @@ from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.repetition import repeats_itself
-from allyouneed.translation.search import Model, SearchCache, greedy
+from allyouneed.translation.search import LengthPenalty, Model, SearchCache, greedy
 from allyouneed.translation.translator import Translator
 
 _CHECK_EVERY = 8  # tokens between checks for repetition
@@ -66,8 +66,8 @@ def stream_translation(
         translator: The translator.
         text: The sentence.
         on_text: Called with the translation so far after each complete word. Its exceptions stop the search.
-        options: Search options; only length_penalty, max_decoding_length, max_extra_length and repetition_guard are
-            used; None means the bundle's settings.
+        options: Search options; only length_penalty, length_offset, max_decoding_length, max_extra_length and
+            repetition_guard are used; None means the bundle's settings.
 
     Raises:
         UserError: If the sentence is longer than the model allows.
@@ -97,10 +97,10 @@ def stream_translation(
 
     model = StreamingModel(translator.engine, on_token)
     try:
-        [found] = greedy(model, source_ids, [max_length], resolved.length_penalty)
+        [found] = greedy(model, source_ids, [max_length], LengthPenalty.of(resolved))
         check(found.ids)
     except _RepetitionFound:
-        used = ("length_penalty", "max_decoding_length", "max_extra_length")
+        used = ("length_penalty", "length_offset", "max_decoding_length", "max_extra_length")
         limits = {name: getattr(resolved, name) for name in used}
         again = translator.translate(text, SearchOptions(beam_size=1).replace(limits))
         return StreamedTranslation(again.text, again.score, again.problems)

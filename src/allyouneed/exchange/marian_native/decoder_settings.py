@@ -89,7 +89,7 @@ def search_settings(decoder: Mapping[str, Any], name: str) -> tuple[dict[str, An
         if key in _REFUSED:
             raise UserError(f"{name}: {key} = {value} is not supported. Remove it from the decoder's settings.")
         remarks.append(_EFFECTS.get(key, f"The decoder's setting {key} is not used."))
-    return {"beam_size": int(beams), "length_penalty": alpha}, list(dict.fromkeys(remarks))
+    return {"beam_size": int(beams), "length_penalty": alpha, "length_offset": 0.0}, list(dict.fromkeys(remarks))
 
 
 def _number(decoder: Mapping[str, Any], key: str, default: float, name: str) -> float:

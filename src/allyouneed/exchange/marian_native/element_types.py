@@ -67,9 +67,9 @@ class ElementType:
             matrix = self._untiled(stored, rows, columns)
         else:
             matrix = stored.reshape(columns, rows).T
-        with np.errstate(divide="ignore", invalid="ignore"):  # a matrix of zeros has an infinite multiplier
-            scale = np.float32(0) if not np.isfinite(multiplier) else np.float32(1) / multiplier
-        return (matrix * scale).astype(np.float32).reshape(shape)
+        if not np.isfinite(multiplier) or not multiplier:  # of a matrix of zeros
+            return np.zeros(shape, np.float32)
+        return (matrix.astype(np.float32) / multiplier).reshape(shape)
 
     def _untiled(self, stored: np.ndarray, rows: int, columns: int) -> np.ndarray:
         lanes = self.register // self.dtype.itemsize

@@ -1,6 +1,9 @@
 """Training options inside a Marian model, as settings of our model; what has no equivalent is refused.
 
-Source: `models/encoder_decoder.cpp` (the options that a model contains) and `models/transformer.h` of marian-dev 1.12.
+Marian has two implementations. `--type transformer` ignores the options for trained positions, biases and norms without
+parameters, and `--type transformer-new` the one for output projections of attention.
+Source: `models/encoder_decoder.cpp` (the options that a model contains), `models/transformer.h` and
+`layers_new/transformer.h` of marian-dev 1.12.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian_native.names import NORM_EPSILON
+from allyouneed.exchange.marian_native import names, new_names
 
+_TRANSFORMER, _NEW = "transformer", "transformer-new"
+_POSITIONS = "transformer-train-position-embeddings"
 _ACTIVATIONS = {"relu": "relu", "swish": "swish", "gelu": "gelu"}
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _EXACT_GELU = (1, 12, 3)  # first version that computes GELU by erf; earlier ones compute x · sigmoid(1.702 x)
@@ -28,8 +33,7 @@ _IRRELEVANT = {  # options of other architectures, of training, or of parts that
     *("char-stride", "char-highway", "char-conv-filters-num", "char-conv-filters-widths", "separator-symbol"),
     *("transformer-aan-activation", "transformer-aan-depth", "transformer-aan-nogate", "transformer-dim-aan"),
     *("transformer-rnn-projection", "transformer-guided-alignment-layer", "transformer-depth-scaling"),
-    *("transformer-alibi-shift", "transformer-alibi-trainable", "transformer-train-position-embeddings"),
-    *("transformer-no-bias", "transformer-no-affine", "factors-combine", "ulr-trainable-transformation"),
+    *("transformer-alibi-shift", "transformer-alibi-trainable", "factors-combine", "ulr-trainable-transformation"),
 }
 _USED = {
     *("version", "type", "dim-emb", "dim-vocabs", "enc-depth", "dec-depth", "transformer-heads", "transformer-dim-ffn"),
@@ -38,6 +42,7 @@ _USED = {
     *("transformer-preprocess", "transformer-postprocess", "transformer-postprocess-emb"),
     *("transformer-postprocess-top", "transformer-tied-layers", "input-types"),
     *("tied-embeddings", "tied-embeddings-src", "tied-embeddings-all"),
+    *(_POSITIONS, "transformer-no-bias", "transformer-no-affine"),
 }
 
 
@@ -51,6 +56,8 @@ class NativeSettings:
         decoder_layers: Marian's number, from 1, of the layer that each decoder layer has its parameters from.
         shared_sides: Whether both sides have one embedding matrix.
         has_projection: Whether attention has an output projection.
+        has_affine_norms: Whether layer norms have parameters.
+        is_new: Whether the model is of `--type transformer-new`.
     """
 
     model: dict[str, Any]
@@ -58,6 +65,8 @@ class NativeSettings:
     decoder_layers: tuple[int, ...]
     shared_sides: bool
     has_projection: bool
+    has_affine_norms: bool
+    is_new: bool
 
 
 def native_settings(options: Mapping[str, Any], name: str) -> NativeSettings:
@@ -85,6 +94,8 @@ def native_settings(options: Mapping[str, Any], name: str) -> NativeSettings:
         )
     every, source, target = (read.flag(f"tied-embeddings{suffix}") for suffix in ("-all", "-src", ""))
     ties = {(True, True): True, (True, False): "inputs", (False, True): "target", (False, False): False}
+    is_new = read.text("type") == _NEW
+    has_bias = not (is_new and read.flag("transformer-no-bias"))
     d_ff = read.integer("transformer-dim-ffn")
     decoder_d_ff = read.integer("transformer-decoder-dim-ffn", 0) or d_ff
     model = {
@@ -95,14 +106,24 @@ def native_settings(options: Mapping[str, Any], name: str) -> NativeSettings:
         "encoder_layers": read.integer("enc-depth"),
         "decoder_layers": decoder_layers,
         **_norms(read),
-        "norm_epsilon": NORM_EPSILON,
-        "sinusoid_frequencies": "tensor2tensor",
+        "norm_epsilon": new_names.NORM_EPSILON if is_new else names.NORM_EPSILON,
+        **_positions(is_new and read.flag(_POSITIONS)),
         "tie_embeddings": ties[every or source, every or target],
-        "attention_bias": True,
+        "attention_bias": has_bias,
+        "feed_forward_bias": has_bias,
         "output_bias": not read.flag("output-omit-bias"),
         "activation": _activation(read),
     }
-    return NativeSettings(model, (rows[0], rows[1]), tied, every or source, not read.flag("transformer-no-projection"))
+    has_projection = is_new or not read.flag("transformer-no-projection")
+    has_affine_norms = not (is_new and read.flag("transformer-no-affine"))
+    return NativeSettings(model, (rows[0], rows[1]), tied, every or source, has_projection, has_affine_norms, is_new)
+
+
+def _positions(is_trained: bool) -> dict[str, Any]:
+    """Return settings of positions; embeddings are scaled only with sinusoids."""
+    if is_trained:
+        return {"positions": "learned", "scale_embeddings": False}
+    return {"sinusoid_frequencies": "tensor2tensor"}
 
 
 def _activation(read: _Options) -> str:
@@ -139,7 +160,7 @@ def _refuse_unsupported(read: _Options) -> None:
             f"{read.name}: transformer-decoder-autoreg = {kind}: the model has {_KINDS.get(kind, 'another decoder')}. "
             "Only models with self-attention are imported."
         )
-    if read.text("type", "") != "transformer":
+    if read.text("type", "") not in (_TRANSFORMER, _NEW):
         raise UserError(f"{read.name}: type = {read.text('type', '')}: only models of type transformer are imported.")
     for option in ("transformer-ffn-depth", "transformer-decoder-ffn-depth"):
         if read.integer(option, 2) not in (2, 0 if "decoder" in option else 2):

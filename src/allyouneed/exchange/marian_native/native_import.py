@@ -17,11 +17,14 @@ from allyouneed.exchange.marian_native.import_weights import from_native_tensors
 from allyouneed.exchange.marian_native.model_file import ModelFile, read_model
 from allyouneed.exchange.marian_native.model_files import FoundModel, find_model
 from allyouneed.exchange.marian_native.model_settings import NativeSettings, native_settings
+from allyouneed.exchange.marian_native.new_names import positions_name
 from allyouneed.exchange.marian_native.vocabulary_file import LARGEST_VOCABULARY, read_pieces, read_vocabulary
 from allyouneed.exchange.model_languages import model_languages
 from allyouneed.exchange.yaml_text import read_yaml
 
 _LONGEST_SOURCE = 512  # tokens; Marian stores no limit with a model
+_LONGEST_PAIR, _EXTRA_LENGTH = 256, 50  # our defaults, for tables of positions that are long enough
+_SMALLEST_VOCABULARY = 16  # of our settings
 _PRE_NORM = (
     "Marian 1.12 trains and scores this model as here, but its search does not normalise keys and values of earlier "
     "tokens in the decoder's self-attention, so it translates otherwise."
@@ -53,13 +56,15 @@ def import_native(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
     settings = native_settings(read_yaml(model_file.settings, where), where)
     sides = [_vocabulary(found, side, settings) for side in range(2)]
     tokenizer = _tokenizer(found, sides)
-    config, remarks = _config(found, settings, sides)
+    config, remarks = _config(found, settings, sides, model_file)
     parameters = from_native_tensors(model_file.tensors, config.model, settings, sides, where)
     model = build_model(config.model, tokenizer)
     load_weights(model, parameters, Path(where))
     notes = _origin(found, model_file) | ({"remarks": " ".join(remarks)} if remarks else {})
     codes = model_languages(languages, *_languages(found), Path(found.files.name))
-    bundle = Bundle(model.eval(), tokenizer, config, codes, _LONGEST_SOURCE, notes=notes)
+    positions = model.source_embedding.max_positions
+    longest_source = min(_LONGEST_SOURCE, positions - config.search.max_extra_length) if positions else _LONGEST_SOURCE
+    bundle = Bundle(model.eval(), tokenizer, config, codes, longest_source, notes=notes)
     save_bundle(bundle, run / "bundle")
     return bundle
 
@@ -92,21 +97,27 @@ def _segmenter(found: FoundModel, side: int) -> Segmenter:
         raise UserError(f"{found.files.label(name)}: is not a list of BPE codes ({error}).") from error
 
 
-def _config(found: FoundModel, settings: NativeSettings, sides: Sequence[Vocabulary]) -> tuple[Config, list[str]]:
-    model = dict(settings.model)
+def _config(
+    found: FoundModel, settings: NativeSettings, sides: Sequence[Vocabulary], file: ModelFile
+) -> tuple[Config, list[str]]:
+    model, data = dict(settings.model), {"vocab_size": max(_SMALLEST_VOCABULARY, settings.rows[0])}
     search, remarks = search_settings(found.decoder, found.files.name)
+    if (table := file.tensors.get(positions_name("encoder"))) is not None:  # both sides must fit into it
+        model["max_positions"] = len(table)
+        data["max_length"] = max(1, min(_LONGEST_PAIR, len(table) // 2))
+        search["max_extra_length"] = max(0, min(_EXTRA_LENGTH, len(table) - data["max_length"] - 1))
     if settings.shared_sides and sides[0] != sides[1]:  # one matrix here requires one vocabulary
         model["tie_embeddings"] = "target" if model["tie_embeddings"] is True else False
         remarks.append("Source and target have different vocabularies and one embedding matrix: each has a copy here.")
     if len(set(settings.decoder_layers)) < len(settings.decoder_layers):
         remarks.append("Decoder layers share parameters (transformer-tied-layers): each has a copy here.")
-    if model["norm"] == "pre":
+    if model["norm"] == "pre" and not settings.is_new:
         remarks.append(_PRE_NORM)
     if None in found.segmenters:
         remarks.append("Without a SentencePiece model, text must consist of tokens separated by spaces.")
     elif any(name.endswith(".bpe") for name in found.segmenters if name):
         remarks.append("Text must be tokenized as for training, for example by preprocess.sh.")
-    values = {"model": model, "data": {"vocab_size": max(16, settings.rows[0])}, "search": search}
+    values = {"model": model, "data": data, "search": search}
     return config_from(values, found.files.label(found.model)), remarks
 
 

@@ -26,6 +26,7 @@ from allyouneed.insight.attribution.gradients import STEPS
 from allyouneed.insight.attribution.removal import Question
 from allyouneed.insight.tree import Node, hypothesis_nodes, path_of
 from allyouneed.insight.variants.variant import PairResult, TokenPair
+from allyouneed.translation.search import LengthPenalty
 from allyouneed.translation.translator import Translator
 
 BUDGET = 2.6e11  # floating-point operations of a page: 2 to 4 seconds on one core
@@ -109,7 +110,7 @@ def _candidates(translator: Translator, pair: TokenPair, base: PairResult, nodes
     """List questions about a translation, the most interesting ones first, without repetition."""
     best = [*pair.target, EOS]
     questions: list[Question] = []
-    alpha = translator.bundle.config.search.length_penalty
+    alpha = LengthPenalty.of(translator.bundle.config.search)
     for end in hypothesis_nodes(list(nodes), alpha):
         other = [nodes[index].token for index in path_of(list(nodes), end)]
         if other != best:

@@ -37,6 +37,7 @@ from allyouneed.insight.patching.patching_run import (
 from allyouneed.insight.variants.variant import max_translation_length
 from allyouneed.insight.words import Word, words_of
 from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.search import LengthPenalty
 from allyouneed.translation.translator import Translator
 
 MAX_TOKENS = 64  # source and target tokens of a side, with EOS
@@ -255,7 +256,7 @@ def _translated(requests: Sequence[tuple[Translator, str]], max_tokens: int) -> 
         target: list[int] = []
         if len(source) <= max_tokens:
             source_ids = pad([source]).to(translator.device)
-            [[best]] = beam_search(translator.engine, source_ids, [most], search.beam_size, search.length_penalty)
+            [[best]] = beam_search(translator.engine, source_ids, [most], search.beam_size, LengthPenalty.of(search))
             target = list(best.ids)
         length = max(len(source), len(target) + 1)
         if length > max_tokens:

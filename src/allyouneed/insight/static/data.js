@@ -231,7 +231,7 @@ export function textOf(pieces) {
   return text;
 }
 
-export const penalised = (logP, length, alpha) => logP / ((5 + length) / 6) ** alpha;
+export const penalised = (logP, length, alpha, offset) => logP / ((offset + length) / (offset + 1)) ** alpha;
 
 /** Angle by which the pair i of components turns from a position to the next: section 3.5, or tensor2tensor's. */
 export function angleOf(pair, { d_model, frequencies }) {

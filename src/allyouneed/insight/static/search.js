@@ -22,7 +22,7 @@ function pathTo(nodes, place) {
 const hypothesisText = (nodes, place) => textOf(pathTo(nodes, place).map((at) => nodes[at][2])).trim();
 
 function ranked(search, alpha) {
-  const score = (place) => penalised(search.nodes[place][3], search.nodes[place][1], alpha);
+  const score = (place) => penalised(search.nodes[place][3], search.nodes[place][1], alpha, search.offset);
   return [...search.ended].sort((a, b) => score(b) - score(a)).map((place) => ({ place, score: score(place) }));
 }
 
@@ -51,7 +51,7 @@ export function treeCard(data, state, set) {
     const classes = [status === "cut" && "cut", status === "ended" && "ended", best.has(i) && "best", step > until && "later", asksWhy(data, state) && "pickable", state.picks?.includes(i) && "picked"].filter(Boolean).join(" ");
     const middle = (px + 48 + x - 6) / 2;
     const from = parent < 0 ? px : px + 8 * Math.min(6, Array.from(shown(nodes[parent][2], true)).length) + 6;
-    const group = svg("g", { class: classes, "data-node": i, onclick: asksWhy(data, state) && (() => set({ picks: picked(state, i) })), onpointerenter: (e) => showTip(e, hypothesisText(nodes, i) || token, `log p ${number(logP)}`, status === "ended" && `${t("score")} ${number(penalised(logP, step, alpha))}`), onpointerleave: hideTip },
+    const group = svg("g", { class: classes, "data-node": i, onclick: asksWhy(data, state) && (() => set({ picks: picked(state, i) })), onpointerenter: (e) => showTip(e, hypothesisText(nodes, i) || token, `log p ${number(logP)}`, status === "ended" && `${t("score")} ${number(penalised(logP, step, alpha, data.search.offset))}`), onpointerleave: hideTip },
       svg("path", { d: `M${from} ${py}C${middle} ${py} ${middle} ${y} ${x - 5} ${y}` }), svg("circle", { cx: x, cy: y, r: 3 }), svg("text", { x: x + 7, y: y + 4 }, clipped(shown(token, step === 1), 6)));
     (best.has(i) ? later : drawing).append(group);
   });

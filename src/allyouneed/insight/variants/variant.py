@@ -18,7 +18,7 @@ from allyouneed.insight.variants.greedy import DraftPass, GreedyVariants, draft_
 from allyouneed.insight.variants.switches import Switches, interventions
 from allyouneed.model.probe import KINDS, AttentionRecorder, Probe, Site
 from allyouneed.model.transformer import log_probabilities
-from allyouneed.translation.search import make_hypothesis
+from allyouneed.translation.search import LengthPenalty, make_hypothesis
 from allyouneed.translation.translator import Translator
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -245,7 +245,7 @@ def _translations(
         return [None] * len(variants)
     source, max_length = pad([_with_padding(pair, variants[0])]).to(translator.device), greedy_length(translator, pair)
     search = GreedyVariants(translator.model, source, pair.target, max_length)
-    decode, alpha = translator.tokenizer.target.decode, translator.bundle.config.search.length_penalty
+    decode, alpha = translator.tokenizer.target.decode, LengthPenalty.of(translator.bundle.config.search)
     return [
         {
             "text": decode(found.ids),
