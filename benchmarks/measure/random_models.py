@@ -41,6 +41,8 @@ _OPUS_MT = ["model.norm=post", "model.activation=swish", "model.attention_bias=t
 class NumberedTokens:
     """A replacement for a tokenizer: the export needs only the names of all tokens."""
 
+    model = b""  # texts are not segmented
+
     def __init__(self, count: int):
         self.count, self.target = count, self
 
