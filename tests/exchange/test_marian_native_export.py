@@ -40,6 +40,10 @@ SHAPES = [
     {"final_norm": True, "decoder_d_ff": 20, "activation": "gelu_sigmoid", "tie_embeddings": "inputs"},
     {"norm": "pre", "sinusoid_frequencies": "tensor2tensor", "first_position": 2, "scale_embeddings": False},
     {"norm": "pre", "final_norm": False, "tie_embeddings": "target", "embedding_norm": True},
+    {"norm_epsilon": 1e-2, "embedding_norm": True},
+    {"norm_epsilon": 1e-2, "final_norm": True, "tie_embeddings": False, "attention_bias": True},
+    {"norm_epsilon": 1e-2, "norm": "pre", "tie_embeddings": "target"},
+    {"norm_epsilon": 1e-2, "norm": "pre", "final_norm": False, "embedding_norm": True, "output_bias": True},
     {"norm": "pre", "d_k": 6, "d_v": 4, "tie_embeddings": "target", "activation": "swish"},
 ]
 needs_marian = pytest.mark.skipif(find_marian() is None, reason="neither marian-decoder nor pymarian is installed")

@@ -21,7 +21,6 @@ from allyouneed.exchange.marian_native.export_weights import (
     to_transformer,
 )
 from allyouneed.exchange.marian_native.names import MODEL_SETTINGS
-from allyouneed.exchange.marian_native.new_names import NORM_EPSILON
 from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary, native_vocabulary
 from allyouneed.files import new_folder
 
@@ -67,11 +66,6 @@ def check_marian_native(bundle: Bundle) -> None:
     if config.activation not in _ACTIVATIONS:
         raise UserError(
             f"model.activation = {config.activation}: Marian computes only {', '.join(_ACTIVATIONS)}. Export to "
-            "ctranslate2."
-        )
-    if config.norm_epsilon > NORM_EPSILON:
-        raise UserError(
-            f"model.norm_epsilon = {config.norm_epsilon:g}: Marian's layer norms have {NORM_EPSILON:g}. Export to "
             "ctranslate2."
         )
     if config.decoder.heads != config.encoder.heads:

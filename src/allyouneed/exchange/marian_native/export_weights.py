@@ -8,11 +8,13 @@ and values of earlier tokens. `--type transformer-new` has a table of positions 
   their matrix, the norm before it is divided by √d_model; without such a norm, the projection gets a matrix of its own.
 - The decoder starts from a zero embedding, so its first position includes the embedding of our start token.
 - Tokens that our search never generates get a bias of -10,000, which acts as minus infinity.
+- Norms add 1e-5 to the variance. For another ε, the residual stream is scaled by √(1e-5 / ε) between the norms.
 - x · sigmoid(1.702 x) is Marian's swish of 1.702 x, divided by 1.702.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -30,6 +32,7 @@ from allyouneed.exchange.marian_native.names import (
     native_units,
     to_native,
 )
+from allyouneed.exchange.marian_native.new_names import NORM_EPSILON as NEW_EPSILON
 from allyouneed.exchange.marian_native.new_names import new_layer_tensors, positions_name
 from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary
 from allyouneed.exchange.marian_weights import with_marian_heads
@@ -55,19 +58,19 @@ def to_new_transformer(
         UserError: If the heads are wider than Marian's.
     """
     model, config = bundle.model, bundle.config.model
-    parameters = _marian_parameters(bundle)
-    scale = model.target_embedding.scale
+    parameters = {**_marian_parameters(bundle), "output.weight": model.output.weight}
+    stream = _with_epsilon(parameters, config)
+    scale = model.target_embedding.scale * stream
     if shares_output(config) and (norm := _last_norm(config)):
         _scale(parameters, [f"{norm}.weight", f"{norm}.bias"], 1 / scale)
     tensors = {}
     for name, theirs in new_layer_tensors(config).items():
         tensors[theirs] = parameters[name].T if parameters[name].dim() == 2 else parameters[name]
     for side, embedding in (("encoder", model.source_embedding), ("decoder", model.target_embedding)):
-        table = embedding.position_encodings(0, positions).detach().clone()
+        table = embedding.position_encodings(0, positions).detach() * stream
         if side == "decoder":
             table[0] += embedding.tokens.weight[BOS].detach() * scale
         tensors[positions_name(side)] = table
-    parameters["output.weight"] = model.output.weight
     for name, native in embedding_tensors(marian_config(config), config.tie_embeddings in (True, "inputs")).items():
         vocabulary = source if name.startswith("source") else target
         if native.kind == "table":
@@ -134,6 +137,36 @@ def marian_config(config: ModelConfig) -> ModelConfig:
     if shares_output(config) or config.tie_embeddings in (False, "inputs"):
         return config
     return config.model_copy(update={"tie_embeddings": "inputs" if config.tie_embeddings is True else False})
+
+
+def _with_epsilon(parameters: dict[str, Tensor], config: ModelConfig) -> float:
+    """Scale the residual stream so that Marian's ε has the effect of ours.
+
+    A norm of s · x with ε equals that of x with ε / s². Embeddings and positions are left to the caller.
+
+    Returns:
+        The factor s.
+    """
+    stream, last = math.sqrt(NEW_EPSILON / config.norm_epsilon), _last_norm(config)
+    if stream == 1:
+        return 1.0
+    written = ["attention.output", "feed_forward.outer", "embedding.norm"]
+    read = []  # by products without a norm before them
+    if config.norm == "post":
+        written += [f"residuals.{index}.norm" for index in range(3)]
+        read += [f"self_attention.{linear}" for linear in ("query", "key", "value")]
+        read += ["cross_attention.query", "feed_forward.inner"]
+    if not config.has_final_norm("encoder"):
+        read += ["cross_attention.key", "cross_attention.value"]
+    if last is None:
+        parameters["output.weight"] = parameters["output.weight"].detach() / stream
+    for name in list(parameters):
+        owner = name.rpartition(".")[0]
+        if owner.endswith(tuple(written)) and owner != last:
+            parameters[name] = parameters[name].detach() * stream
+        elif name.endswith(".weight") and owner.endswith(tuple(read)):
+            parameters[name] = parameters[name].detach() / stream
+    return stream
 
 
 def _scale(parameters: dict[str, Tensor], endings: Sequence[str], factor: float) -> None:
