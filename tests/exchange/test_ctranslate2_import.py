@@ -213,3 +213,30 @@ def test_earlier_versions_of_the_format(version, tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in before)
     (folder / "config.json").write_text('{"decoder_start_token": "<s>", "eos_token": "</s>", "add_source_eos": false}')
     torch.testing.assert_close(own_scores(folder, bundle), peer_scores(folder, bundle), atol=2e-5, rtol=0)
+
+
+def _scalar(name: str, kind: str, value: object) -> bytes:
+    content = value if isinstance(value, bytes) else struct.pack(f"<{kind}", value)
+    shape = struct.pack("<BI", 1, len(content)) if isinstance(value, bytes) else b"\0"
+    return _string(name) + shape + struct.pack("<BI", {"b": 1, "h": 2}[kind], len(content)) + content
+
+
+def test_settings_that_earlier_versions_stored_with_the_weights(tmp_path):
+    """One setting for both sides before revision 5, special tokens before version 6; CTranslate2 reads them, too."""
+    folder = tmp_path / "model"
+    write_model(folder, biases=True, activation=2, bare=True)
+    flags = {"pre_norm": 0, "activation": 2, "embeddings_merge": 0, "with_source_bos": 0, "with_source_eos": 1}
+    flags |= {"with_target_bos": 0, "user_decoder_start_tokens": 0, "bos_token": b"<s>", "eos_token": b"</s>"}
+    numbers = {"num_heads": 4, "alignment_layer": -1, "alignment_heads": 1}
+    more = [_scalar(name, "b", value) for name, value in flags.items()]
+    more += [_scalar(name, "h", value) for name, value in numbers.items()]
+    content, name = old_format(folder, 5), _string("TransformerSpec")
+    start = 8 + len(name)
+    [count] = struct.unpack_from("<I", content, start)
+    head = content[:4] + name + struct.pack("<II", 4, count + len(more))
+    (folder / "model.bin").write_bytes(head + b"".join(more) + content[start + 4 :])
+    (folder / "config.json").write_text('{"decoder_start_token": "</s>", "eos_token": "</s>", "add_source_eos": true}')
+    bundle = imported(folder, tmp_path / "run")
+    model = bundle.config.model
+    assert (model.norm, model.activation, model.num_heads, model.source_end) == ("post", "swish", 4, True)
+    torch.testing.assert_close(own_scores(folder, bundle), peer_scores(folder, bundle), atol=2e-5, rtol=0)
