@@ -54,4 +54,8 @@ FORMATS = {
         "opennmt_py:import_opennmt_py",
         "model.pt, and optionally the subword model of both sides, or those of source and target",
     ),
+    "sockeye": Format(
+        "sockeye:import_sockeye",
+        "DIR, a folder of Sockeye 3, and optionally BPE codes or SentencePiece models, one or two",
+    ),
 }
