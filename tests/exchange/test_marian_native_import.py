@@ -14,8 +14,10 @@ import torch
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+from allyouneed.data.tokens.vocabulary import ADDED
 from allyouneed.errors import UserError
 from allyouneed.exchange import import_bundle
+from allyouneed.exchange.marian import vocabulary_of
 from allyouneed.exchange.marian_native.model_file import read_model
 from allyouneed.translation.translator import Translator
 
@@ -210,3 +212,9 @@ def test_damaged_files_are_refused(tmp_path):
             path.write_bytes(damaged)
             with contextlib.suppress(UserError), path.open("rb") as file:
                 read_model(file, name)
+
+
+def test_padding_becomes_the_last_row_in_an_export_for_transformers(runs):
+    vocabulary = vocabulary_of(load_bundle(runs["transformer"]).tokenizer)
+    assert vocabulary.rows[PAD] == len(vocabulary.names) - 2  # after all others; the start token has no row
+    assert sorted(vocabulary.rows) == [ADDED, *range(len(vocabulary.names) - 1)]

@@ -83,14 +83,18 @@ def check_marian(bundle: Bundle) -> None:
 def vocabulary_of(tokenizer: AnyTokenizer) -> Vocabulary:
     """Return the tokenizer's vocabulary with the row of each token in Marian's embedding matrices.
 
+    Padding that the vocabulary lacks, as one of Marian's own does, becomes the last row, as in OPUS-MT's models.
+
     Args:
-        tokenizer: One side's tokenizer. Unless it was imported from Marian, rows equal ids.
+        tokenizer: One side's tokenizer. Unless it was imported, rows equal ids.
 
     Returns:
         Names and rows of all tokens.
     """
     if isinstance(tokenizer, VocabularyTokenizer):
-        return tokenizer.vocabulary
+        names, rows = tokenizer.vocabulary.names, tokenizer.vocabulary.rows
+        padding = len(rows) - rows.count(ADDED) if rows[PAD] == ADDED else rows[PAD]
+        return Vocabulary(names, [padding if i == PAD else row for i, row in enumerate(rows)])
     ids = list(range(len(tokenizer)))
     return Vocabulary(tokenizer.pieces(ids), ids)
 
