@@ -202,7 +202,6 @@ def test_quantization_and_unsupported_models_are_refused(tmp_path):
         "at most d_model / num_heads = 8": {"d_k": 9},
         "Marian computes only relu": {"activation": "gelu_tanh"},
         "the same number of heads, here 4": {"decoder_heads": 8},
-        "layer norms have 1e-05": {"norm_epsilon": 1e-3},
         "both encoder and decoder have a final norm": {"final_norm": "encoder"},
         "attention sees the end token": {"source_end": False},
     }.items():
