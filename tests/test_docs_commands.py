@@ -19,13 +19,12 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from allyouneed.bundle import load_bundle
 from allyouneed.cli import app
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian import export_marian
 from allyouneed.terminal import expand_options
 from tests.compat import POST_NORM
 from tests.conftest import HANGUL, TOY, toy_pairs
+from tests.exchange.named import write_model
 from tests.pages import DOCS, commands
 
 OWN_MODEL = """import allyouneed
@@ -42,7 +41,7 @@ LINES = {"train": 120, "talks": 240, "mine": 120, "both": 120, "mixed": 120}
 STEPS = ["training.steps=3", "training.validate_every=2", "training.average_every=1", "training.bleu_sentences=2"]
 FEW = ["training.batch_tokens=400", "search.max_extra_length=5", "training.device=cpu", *STEPS]
 MODEL = [setting for setting in TOY if setting.startswith(("model.", "data."))]
-RUNS, EXPORTS = r"RUN-?\d?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|RUN-?\d?|START"
+RUNS, EXPORTS = r"RUN-?\w?|BACK|START|STUDENT|runs/quickstart|DIR|CT2", r"DIR|CT2.*|HF|ARGOS|MARIAN|RUN-?\w?|START"
 SKIPPED = ("quickstart", "paper")
 # Messages for what the machine or the prepared RUN may lack.
 UNAVAILABLE = ("int8 needs a processor", "pip install", "no snapshots were kept", "To download the test set")
@@ -89,19 +88,29 @@ def write_corpus(path: Path) -> None:
         (path / "a.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs[180:]), encoding="utf-8")
 
 
+def model_paths(arguments: list[str]) -> list[str]:
+    """Return the paths of the model in `import FORMAT PATH... RUN`, with options anywhere."""
+    options = {position for position, each in enumerate(arguments) if each.startswith("--")}
+    given = [each for position, each in enumerate(arguments) if not {position, position - 1} & options]
+    return given[2:-1]
+
+
 def prepare(folder: Path, arguments: list[str]) -> None:
     """Create a command's input files unless an earlier command wrote them, and remove its output folder."""
     output = trained_run(arguments)
     if arguments[0] in ("export", "import"):
         output = next(each for each in reversed(arguments) if re.fullmatch(EXPORTS, each))
         shutil.rmtree(folder / output, ignore_errors=True)
+    if arguments[0] == "import":
+        missing = [folder / each for each in model_paths(arguments) if not (folder / each).exists()]
+        write_model(arguments[1], missing)
     for each in {*arguments} - {output}:
         if (folder / each).exists():
             continue
         if re.fullmatch(RUNS, each):
             shutil.copytree(POST_NORM, folder / each)
-        elif arguments[0] == "import" and each == arguments[2]:
-            export_marian(load_bundle(POST_NORM), folder / each)
+        elif each == "MODEL":
+            write_model("marian", [folder / each])
         elif own := re.fullmatch(r"(\w+\.py):\w+", each):
             (folder / own[1]).write_text(OWN_MODEL, encoding="utf-8")
         elif each == "val.tsv":

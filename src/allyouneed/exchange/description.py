@@ -115,7 +115,8 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "cannot be imported" in facts:
         yield "cannot be imported", facts["cannot be imported"]
     elif facts["system"] != OURS:
-        yield "import it with", f"{program()} import {facts['system']} {shlex.quote(facts['model'])} RUN"
+        languages = "" if facts["languages"] else " --from CODE --to CODE"
+        yield "import it with", f"{program()} import {facts['system']} {shlex.quote(facts['model'])} RUN{languages}"
     for name, answer in facts.get("can become", {}).items():
         yield f"export to {name}", "yes" if answer is True else f"no: {answer}"
 
