@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.data.batches import Position
 from allyouneed.training.compilation import Compilation
@@ -146,6 +147,16 @@ def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, traini
     assert watch.now_running() == 0
     assert len(calls) == trains + 2 * searches
     assert len(lines) == 2 * (trains + searches)  # before and after
+
+
+def test_nothing_is_compiled_here_if_that_has_crashed_another_process(monkeypatch):
+    monkeypatch.setattr("allyouneed.kernels.capabilities._tests", kernels.capabilities._make_tests())
+    kernels.capabilities.assume()
+    crash = lambda on_wait: kernels.capabilities.give_up("Aborted", is_stored=False)  # noqa: E731
+    monkeypatch.setattr("allyouneed.kernels.background.finish_early", crash)
+    monkeypatch.setattr("allyouneed.kernels.precompile.precompile", lambda *a: pytest.fail("compiles"))
+    with pytest.warns(kernels.capabilities.KernelWarning, match="Aborted"):
+        Compilation(Config(), torch.device("cpu"), Ranks(), print, Stopwatch()).prepare_training()
 
 
 def test_search_waits_for_no_process_if_its_kernels_are_there(monkeypatch):

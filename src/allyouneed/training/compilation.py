@@ -58,9 +58,10 @@ class Compilation:
         with self.watch.pause(), self._announcing("training") as announce:
             precompile = kernels.precompile.precompile  # loads Numba while other processes still compile
             kernels.background.finish_early(announce)
-            precompile([[name for group in groups for name in GROUPS[group]]], announce)
-            for group in groups:
-                kernels.disk_cache.mark_complete(group)
+            if kernels.work():  # no process has crashed, as this one would
+                precompile([[name for group in groups for name in GROUPS[group]]], announce)
+                for group in groups:
+                    kernels.disk_cache.mark_complete(group)
         if self._ranks.is_first:
             self._ranks.wait()
 
