@@ -73,11 +73,16 @@ def translation_work() -> Work:
     source = torch.randint(4, _VOCABULARY, (6, 11))
     rows, packed = torch.randn(_ROWS, _DEPTH), pack(torch.randn(256, _DEPTH), torch.randn(256))
     limits = [7] * len(source)
+    other = config.override(["model.d_model=60", "model.d_ff=120", "model.activation=swish", "model.norm=post"])
+    of_other_shape = Engine(Transformer(other.model, _VOCABULARY).eval())
     return {
         "product with packed weights": lambda: multiply_packed(rows, packed),
         "encoder": lambda: engine.start(source),
         "encoder and greedy search": lambda: engine.greedy(source, limits, scores=True),
         "encoder and greedy search, screened": lambda: screened.greedy(source, limits, scores=False),
+        "encoder and greedy search, swish and padded widths": lambda: of_other_shape.greedy(
+            source, limits, scores=True
+        ),
         "encoder and beam search": lambda: engine.beam_search(source, limits, 4, 1.0, 1),
     }
 
