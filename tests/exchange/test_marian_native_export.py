@@ -169,7 +169,9 @@ def test_a_model_of_marian_s_own_kind_goes_back_unchanged(tied, tmp_path):
     assert imported.tokenizer.encode("a h") == bundle.tokenizer.encode("a h")
     ours, theirs = bundle.model.state_dict(), imported.model.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    imported.config = imported.config.replace(search={"length_penalty": 0.7, "length_offset": 0.0})
     export_marian_native(imported, tmp_path / "again")
+    assert yaml.safe_load((tmp_path / "again" / DECODER).read_text())["normalize"] == 0.7
     assert (tmp_path / "again" / MODEL).read_bytes() == (tmp_path / "out" / MODEL).read_bytes()
 
 

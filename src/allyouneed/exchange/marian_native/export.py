@@ -136,15 +136,16 @@ def _model_options(bundle: Bundle, source: NativeVocabulary, target: NativeVocab
 def _decoder_options(bundle: Bundle, vocabularies: list[str], positions: int, plain: bool) -> dict[str, Any]:
     """Return the settings of `marian-decoder -c decoder.yml`.
 
-    The length penalty is off, since its formula differs (see `agreement.compare`). A batch of the newer Transformer has
-    one sentence, because Marian computes NaN for padded sources on the CPU.
+    The length penalty is off where its formula differs from Marian's, |Y|^α (see `agreement.compare`). A batch of the
+    newer Transformer has one sentence, because Marian computes NaN for padded sources on the CPU.
     """
+    search = bundle.config.search
     return {
         "relative-paths": True,
         "models": [MODEL],
         "vocabs": [vocabularies[0], vocabularies[-1]],
-        "beam-size": bundle.config.search.beam_size,
-        "normalize": 0,
+        "beam-size": search.beam_size,
+        "normalize": search.length_penalty if search.length_offset == 0 else 0,
         "max-length": positions,
         "max-length-crop": True,
         "mini-batch": 64 if plain else 1,
