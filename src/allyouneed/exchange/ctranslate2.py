@@ -25,6 +25,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.ctranslate2_segmenters import segmenter_files
 from allyouneed.exchange.head_padding import head_width, pad_heads
+from allyouneed.exchange.marian import vocabulary_of
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding
@@ -91,9 +92,11 @@ def ctranslate2_translator(
     """
     tokenizer, extra_length = bundle.tokenizer, bundle.config.search.max_extra_length
     translator = Translator(str(folder), device="cpu")
+    names = vocabulary_of(tokenizer).names
+    ids = {name: i for i, name in enumerate(vocabulary_of(tokenizer.target).names)}
 
     def translate(texts: Sequence[str], beam_size: int) -> list[list[str]]:
-        sources = [tokenize(text) if tokenize else tokenizer.pieces(tokenizer.encode(text)) for text in texts]
+        sources = [tokenize(text) if tokenize else [names[i] for i in tokenizer.encode(text)] for text in texts]
         results = translator.translate_batch(
             sources,
             max_batch_size=4096,
@@ -104,7 +107,7 @@ def ctranslate2_translator(
             max_decoding_length=max(map(len, sources), default=0) + extra_length + 1,
             min_decoding_length=0,
         )
-        return [result.hypotheses[0] for result in results]
+        return [tokenizer.target.pieces([ids[name] for name in result.hypotheses[0]]) for result in results]
 
     return translate
 
@@ -227,10 +230,11 @@ def _set_output(spec: Any, output: nn.Linear) -> None:
 
 def _set_vocabularies(spec: Any, bundle: Bundle) -> None:
     source, target = bundle.tokenizer, bundle.tokenizer.target
-    spec.register_source_vocabulary(source.pieces(range(len(source))))
-    spec.register_target_vocabulary(target.pieces(range(len(target))))
+    spec.register_source_vocabulary(vocabulary_of(source).names)
+    spec.register_target_vocabulary(vocabulary_of(target).names)
     config = spec.config
-    config.unk_token, config.bos_token, config.eos_token = target.pieces([UNK, BOS, EOS])
+    names = vocabulary_of(target).names
+    config.unk_token, config.bos_token, config.eos_token = (names[i] for i in (UNK, BOS, EOS))
     config.decoder_start_token = config.bos_token
     config.add_source_eos = bundle.config.model.source_end
     config.layer_norm_epsilon = bundle.config.model.norm_epsilon

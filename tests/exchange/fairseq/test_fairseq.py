@@ -18,6 +18,7 @@ from torch import Tensor
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
+from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
 from allyouneed.exchange.fairseq.importer import import_fairseq
 from allyouneed.exchange.importer import import_bundle
 from allyouneed.exchange.position_tables import Sinusoids
@@ -269,3 +270,14 @@ def test_other_checkpoints_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "other" / "model.pt")
     with pytest.raises(UserError, match=r"not a checkpoint of fairseq|has no settings"):
         import_fairseq([tmp_path / "other"], tmp_path / "run")
+
+
+def test_an_export_to_ctranslate2_names_the_tokens_of_fairseq(tmp_path, runs):
+    pytest.importorskip("ctranslate2")
+    bundle = load_bundle(runs["post"])
+    export_ctranslate2(bundle, tmp_path / "ct2")
+    vocabulary = json.loads((tmp_path / "ct2" / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    assert vocabulary == bundle.tokenizer.vocabulary.names
+    texts = expected("post")["texts"]
+    found = Translator(bundle).translate(texts, beam_size=4, length_penalty=0, repetition_guard=False)
+    assert ctranslate2_translator(tmp_path / "ct2", bundle)(texts, 4) == [each.tokens for each in found]
