@@ -63,8 +63,8 @@ def layer_tensors(config: ModelConfig) -> dict[str, NativeTensor]:
             for i, (attention, block) in enumerate(attentions.items()):
                 tensors |= _attention(f"{ours}.{attention}", f"{marian}_{block}", config.attention_bias)
                 tensors |= _norm(f"{ours}.residuals.{i}.norm", f"{marian}_{block}_Wo", config.norm)
-            tensors |= _linear(f"{ours}.feed_forward.inner", f"{marian}_ffn", "1", axis=1)
-            tensors |= _linear(f"{ours}.feed_forward.outer", f"{marian}_ffn", "2", axis=0)
+            tensors |= _linear(f"{ours}.feed_forward.inner", f"{marian}_ffn", "1", 1, config.feed_forward_bias)
+            tensors |= _linear(f"{ours}.feed_forward.outer", f"{marian}_ffn", "2", 0, config.feed_forward_bias)
             tensors |= _norm(f"{ours}.residuals.{len(attentions)}.norm", f"{marian}_ffn_ffn", config.norm)
         if config.embedding_norm:
             tensors |= _norm(f"{'source' if side == 'encoder' else 'target'}_embedding.norm", f"{side}_emb", "pre")
