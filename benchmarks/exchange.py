@@ -15,7 +15,7 @@ from pathlib import Path
 
 from allyouneed.bundle import load_bundle
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2 import QUANTIZATIONS
+from allyouneed.exchange.ctranslate2.export import QUANTIZATIONS
 from allyouneed.exchange.exporter import export_bundle
 
 FORMATS = [("ctranslate2", None), *(("ctranslate2", kind) for kind in QUANTIZATIONS), ("argos", None), ("marian", None)]

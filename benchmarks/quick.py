@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 import torch  # noqa: E402
 
 from allyouneed import Translator  # noqa: E402
-from allyouneed.exchange.ctranslate2 import export_ctranslate2  # noqa: E402
+from allyouneed.exchange.ctranslate2.export import export_ctranslate2  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quick_page import Comparison, Section, as_html, as_markdown  # noqa: E402
 from benchmarks.measure.throughput import OURS, TRAINERS, Runs, measure_throughput  # noqa: E402

@@ -137,7 +137,7 @@ def ctranslate2_engine(translator: Translator, folder: Path, precision: str, arg
     """
     import ctranslate2
 
-    from allyouneed.exchange.ctranslate2 import export_ctranslate2
+    from allyouneed.exchange.ctranslate2.export import export_ctranslate2
 
     export_ctranslate2(load_bundle(args.run), folder, None if precision == "float32" else precision)
     pieces, max_length = translator.tokenizer.pieces, translator.longest_source + 50

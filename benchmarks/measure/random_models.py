@@ -177,7 +177,7 @@ def random_table(recipe: str, load: Load, found: dict[int, dict[str, Visits]]) -
 
 
 def _export(recipe: str, folder: Path) -> Path:
-    from allyouneed.exchange.ctranslate2 import export_ctranslate2  # ctranslate2 is optional
+    from allyouneed.exchange.ctranslate2.export import export_ctranslate2  # ctranslate2 is optional
 
     export_ctranslate2(random_bundle(recipe), folder)
     return folder

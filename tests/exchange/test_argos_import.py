@@ -11,7 +11,7 @@ import torch
 
 from allyouneed import UserError, exchange
 from allyouneed.bundle import load_bundle, weights_of
-from allyouneed.exchange.argos_import import import_argos
+from allyouneed.exchange.argos.importer import import_argos
 from tests.exchange.ctranslate2_models import write_model
 from tests.exchange.models import random_bundle
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from allyouneed import UserError
-from allyouneed.exchange.ctranslate2_file import map_folder
-from allyouneed.exchange.ctranslate2_import import import_ctranslate2, read_bundle
-from allyouneed.exchange.ctranslate2_segmenters import read_segmenters
+from allyouneed.exchange.ctranslate2.importer import import_ctranslate2, read_bundle
+from allyouneed.exchange.ctranslate2.model_file import map_folder
+from allyouneed.exchange.ctranslate2.segmenters import read_segmenters
 from tests.exchange.ctranslate2_models import D_MODEL, HEADS, save, write_model
 
 pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")

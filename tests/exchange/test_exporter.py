@@ -42,7 +42,7 @@ def test_a_bundle_without_samples_is_compared_on_random_tokens(tmp_path):
 
 def test_nothing_is_written_without_transformers(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)  # importing it raises ImportError
-    monkeypatch.delitem(sys.modules, "allyouneed.exchange.marian_inference", raising=False)
+    monkeypatch.delitem(sys.modules, "allyouneed.exchange.hugging_face.inference", raising=False)
     with pytest.raises(UserError, match="the package transformers is not installed: pip install"):
         export_bundle(POST_NORM, "marian", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import load_bundle
-from allyouneed.exchange.marian import export_marian
-from allyouneed.exchange.marian_import import import_marian
+from allyouneed.exchange.hugging_face.export import export_marian
+from allyouneed.exchange.hugging_face.importer import import_marian
 from allyouneed.files import read_tensors
 from allyouneed.insight.explorer import explorer_data
 from tests.compat import POST_NORM
@@ -280,6 +280,6 @@ def test_missing_weights_are_reported(opus, tmp_path):
 
 def test_without_transformers(opus, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)  # importing it raises ImportError
-    monkeypatch.delitem(sys.modules, "allyouneed.exchange.marian_inference", raising=False)
+    monkeypatch.delitem(sys.modules, "allyouneed.exchange.hugging_face.inference", raising=False)
     with pytest.raises(UserError, match=r"transformers is not installed: pip install 'allyouneed\[exchange\]'"):
         exchange.marian_translator(opus, random_bundle())

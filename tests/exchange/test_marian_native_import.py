@@ -17,7 +17,7 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.data.tokens.vocabulary import ADDED
 from allyouneed.errors import UserError
 from allyouneed.exchange import import_bundle
-from allyouneed.exchange.marian import vocabulary_of
+from allyouneed.exchange.hugging_face.export import vocabulary_of
 from allyouneed.exchange.marian_native.model_file import read_model
 from allyouneed.translation.translator import Translator
 

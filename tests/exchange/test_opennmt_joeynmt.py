@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from allyouneed import UserError
 from allyouneed.bundle import load_bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS
-from allyouneed.exchange.eole import import_eole
-from allyouneed.exchange.joeynmt import import_joeynmt
+from allyouneed.exchange.eole.importer import import_eole
+from allyouneed.exchange.joeynmt.importer import import_joeynmt
 from allyouneed.exchange.opennmt_py import import_opennmt_py
 
 D, FF, HEADS = 8, 12, 2

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.pickles import StandIn, read_checkpoint, read_weights
+from allyouneed.exchange.reading.pickles import StandIn, read_checkpoint, read_weights
 
 
 class Hostile:

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from allyouneed import Translator
-from allyouneed.exchange.marian_import import import_marian
+from allyouneed.exchange.hugging_face.importer import import_marian
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.layers.states import token_pair
 from allyouneed.insight.page import html

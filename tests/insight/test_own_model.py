@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from allyouneed.exchange import marian
+from allyouneed.exchange.hugging_face import export as marian
 from allyouneed.translation.translator import Translator
 from tests.compat import POST_NORM
 from tests.pages import blocks

@@ -15,8 +15,8 @@ from allyouneed.exchange.exporter import FORMATS as EXPORTS
 from allyouneed.exchange.exporter import refusal
 from allyouneed.exchange.formats import FORMATS
 from allyouneed.exchange.identity import OURS, Identity, identify
-from allyouneed.exchange.licence import find_licence
-from allyouneed.exchange.model_languages import UNKNOWN, UnknownLanguages
+from allyouneed.exchange.reading.licence import find_licence
+from allyouneed.exchange.reading.model_languages import UNKNOWN, UnknownLanguages
 from allyouneed.files import json_line
 from allyouneed.terminal import program
 

@@ -32,13 +32,13 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "argos": Format("argos_import:import_argos", "FILE.argosmodel, a package of Argos Translate"),
+    "argos": Format("argos.importer:import_argos", "FILE.argosmodel, a package of Argos Translate"),
     "ctranslate2": Format(
-        "ctranslate2_import:import_ctranslate2",
+        "ctranslate2.importer:import_ctranslate2",
         "DIR, a folder with model.bin, and optionally SentencePiece models: one, or those of source and target",
     ),
     "marian": Format(
-        "marian_import:import_marian",
+        "hugging_face.importer:import_marian",
         "a folder as transformers or Marian writes it, a .zip of OPUS-MT, or model.npz and its vocabularies",
     ),
     "fairseq": Format(
@@ -46,10 +46,10 @@ FORMATS = {
         "a folder, an archive, or model.pt, dict.SOURCE.txt, dict.TARGET.txt and BPE codes or a SentencePiece model",
     ),
     "eole": Format(
-        "eole:import_eole",
+        "eole.importer:import_eole",
         "DIR, a folder with config.json, and optionally the subword model of both sides, or those of source and target",
     ),
-    "joeynmt": Format("joeynmt:import_joeynmt", "DIR, a folder with config.yaml, or a checkpoint in it"),
+    "joeynmt": Format("joeynmt.importer:import_joeynmt", "DIR, a folder with config.yaml, or a checkpoint in it"),
     "opennmt-py": Format(
         "opennmt_py:import_opennmt_py",
         "model.pt, and optionally the subword model of both sides, or those of source and target",

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from allyouneed.bundle import Bundle, save_bundle
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_bundle import check_settings, make_bundle
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary, order_vocabulary
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.named_layers import Embedded, StackNames, attention_names, convert, read_stack
-from allyouneed.exchange.pickles import StandIn, read_checkpoint, read_weights
-from allyouneed.exchange.segmentation import read_segmenters, tokenizer_of
-from allyouneed.exchange.stored_weights import StoredWeights
+from allyouneed.exchange.reading.imported_bundle import check_settings, make_bundle
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, order_vocabulary
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
+from allyouneed.exchange.reading.pickles import StandIn, read_checkpoint, read_weights
+from allyouneed.exchange.reading.segmentation import read_segmenters, tokenizer_of
+from allyouneed.exchange.reading.stored_weights import StoredWeights
 from allyouneed.files import read_tensors
 
 _PAIR = 2

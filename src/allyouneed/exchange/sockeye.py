@@ -18,14 +18,21 @@ from torch import Tensor
 
 from allyouneed.bundle import Bundle, save_bundle
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_bundle import make_bundle
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary, order_vocabulary
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.named_layers import Converted, Embedded, StackNames, attention_names, convert, read_stack
-from allyouneed.exchange.pickles import read_checkpoint, read_weights
-from allyouneed.exchange.segmenter_files import describe_segmenters, make_tokenizer, read_segmenters
-from allyouneed.exchange.stored_weights import StoredWeights
-from allyouneed.exchange.yaml_text import read_yaml
+from allyouneed.exchange.reading.imported_bundle import make_bundle
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, order_vocabulary
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.named_layers import (
+    Converted,
+    Embedded,
+    StackNames,
+    attention_names,
+    convert,
+    read_stack,
+)
+from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
+from allyouneed.exchange.reading.segmenter_files import describe_segmenters, make_tokenizer, read_segmenters
+from allyouneed.exchange.reading.stored_weights import StoredWeights
+from allyouneed.exchange.reading.yaml_text import read_yaml
 
 _CONFIG, _VOCABULARIES = "config", ("vocab.src.0.json", "vocab.trg.0.json")
 _SIDES = ("encoder", "decoder")

@@ -18,10 +18,10 @@ from torch import Tensor
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2 import ctranslate2_translator, export_ctranslate2
+from allyouneed.exchange.ctranslate2.export import ctranslate2_translator, export_ctranslate2
 from allyouneed.exchange.fairseq.importer import import_fairseq
 from allyouneed.exchange.importer import import_bundle
-from allyouneed.exchange.position_tables import Sinusoids
+from allyouneed.exchange.reading.position_tables import Sinusoids
 from allyouneed.translation.translator import Translator
 
 DATA = Path(__file__).parents[1] / "data" / "fairseq"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from allyouneed.data.tokens.vocabulary import Vocabulary
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in the order of their rows
 _START, _PAD, _END, _UNKNOWN = range(4)

@@ -12,11 +12,11 @@ from allyouneed.exchange.fairseq.dictionary import imported_vocabulary, merge_di
 from allyouneed.exchange.fairseq.model_files import ModelFiles, language_of, open_model_files
 from allyouneed.exchange.fairseq.settings import STAND_INS, Settings, read_settings
 from allyouneed.exchange.fairseq.weights import convert_weights
-from allyouneed.exchange.imported_bundle import make_bundle
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.pickles import read_checkpoint, read_weights
-from allyouneed.exchange.segmenter_files import describe_segmenters, make_tokenizer, read_segmenters
+from allyouneed.exchange.reading.imported_bundle import make_bundle
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
+from allyouneed.exchange.reading.segmenter_files import describe_segmenters, make_tokenizer, read_segmenters
 
 
 def import_fairseq(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.pickles import StandIn
+from allyouneed.exchange.reading.pickles import StandIn
 
 STAND_INS = (  # types in checkpoints of fairseq, whose settings and progress records are read or skipped
     *("argparse.Namespace", "fairseq.*", "omegaconf.*", "pathlib.PosixPath", "typing.Any", "numpy.dtype"),

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from allyouneed.errors import UserError
 from allyouneed.exchange.fairseq.settings import Settings
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
-from allyouneed.exchange.named_layers import (
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.named_layers import (
     Converted,
     Embedded,
     Stack,
@@ -27,8 +27,8 @@ from allyouneed.exchange.named_layers import (
     convert,
     read_stack,
 )
-from allyouneed.exchange.position_tables import Sinusoids
-from allyouneed.exchange.stored_weights import StoredWeights
+from allyouneed.exchange.reading.position_tables import Sinusoids
+from allyouneed.exchange.reading.stored_weights import StoredWeights
 
 _FIRST = 2  # the position of the first token
 _MOST_COMPUTED = 4096  # positions of tables that the file does not have

@@ -24,6 +24,7 @@ from allyouneed.bundle import Bundle, weights_of
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import BOS
 from allyouneed.data.tokens.vocabulary import ADDED
+from allyouneed.exchange.hugging_face.weights import with_marian_heads
 from allyouneed.exchange.marian_native.names import (
     NORM_EPSILON,
     OUTPUT_BIAS,
@@ -35,7 +36,6 @@ from allyouneed.exchange.marian_native.names import (
 from allyouneed.exchange.marian_native.new_names import NORM_EPSILON as NEW_EPSILON
 from allyouneed.exchange.marian_native.new_names import new_layer_tensors, positions_name
 from allyouneed.exchange.marian_native.vocabularies import NativeVocabulary
-from allyouneed.exchange.marian_weights import with_marian_heads
 
 _EXCLUDED_LOGIT = -1e4
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.yaml_text import read_yaml
+from allyouneed.exchange.reading.yaml_text import read_yaml
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 
 _MODELS, _MAPPINGS = (".npz", ".bin"), (".yml", ".yaml", ".json")

@@ -19,8 +19,8 @@ from allyouneed.exchange.marian_native.model_files import FoundModel, find_model
 from allyouneed.exchange.marian_native.model_settings import NativeSettings, native_settings
 from allyouneed.exchange.marian_native.new_names import positions_name
 from allyouneed.exchange.marian_native.vocabulary_file import LARGEST_VOCABULARY, read_pieces, read_vocabulary
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.yaml_text import read_yaml
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.yaml_text import read_yaml
 
 _LONGEST_SOURCE = 512  # tokens; Marian stores no limit with a model
 _LONGEST_PAIR, _EXTRA_LENGTH = 256, 50  # our defaults, for tables of positions that are long enough

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from allyouneed.bundle import Bundle, save_bundle
 from allyouneed.errors import UserError
-from allyouneed.exchange.eole_config import CONFIG, REMEDY, EoleConfig
-from allyouneed.exchange.imported_bundle import make_bundle
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary, order_vocabulary
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.named_layers import Embedded, StackNames, attention_names, convert, read_stack
-from allyouneed.exchange.segmentation import tokenizer_of
-from allyouneed.exchange.stored_weights import StoredWeights
+from allyouneed.exchange.eole.settings import CONFIG, REMEDY, EoleConfig
+from allyouneed.exchange.reading.imported_bundle import make_bundle
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, order_vocabulary
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
+from allyouneed.exchange.reading.segmentation import tokenizer_of
+from allyouneed.exchange.reading.stored_weights import StoredWeights
 from allyouneed.files import read_json, read_tensors
 
 _VOCABULARY = "vocab.json"

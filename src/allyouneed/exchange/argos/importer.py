@@ -15,11 +15,11 @@ from zipfile import ZipFile
 from allyouneed.bundle import Bundle, save_bundle
 from allyouneed.data.tokens.segmenters import Moses, Segmenter
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2_file import FILES, ModelFolder
-from allyouneed.exchange.ctranslate2_import import read_bundle
-from allyouneed.exchange.ctranslate2_segmenters import read_segmenter
-from allyouneed.exchange.licence import LICENCE_FILES, MOST_LICENCE, licence_in
-from allyouneed.exchange.model_languages import model_languages
+from allyouneed.exchange.ctranslate2.importer import read_bundle
+from allyouneed.exchange.ctranslate2.model_file import FILES, ModelFolder
+from allyouneed.exchange.ctranslate2.segmenters import read_segmenter
+from allyouneed.exchange.reading.licence import LICENCE_FILES, MOST_LICENCE, licence_in
+from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.files import sha256
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 

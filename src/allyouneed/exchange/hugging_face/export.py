@@ -9,7 +9,7 @@ from allyouneed.bundle import Bundle, weights_of
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian_weights import position_tables, to_marian
+from allyouneed.exchange.hugging_face.weights import position_tables, to_marian
 from allyouneed.files import new_folder, tensor_bytes, to_json
 
 MAX_POSITIONS = 512  # the usual number of positions of a Marian model

@@ -10,7 +10,7 @@ from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.config import Config, config_from
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.named_layers import Converted
+from allyouneed.exchange.reading.named_layers import Converted
 from allyouneed.files import sha256
 
 _LONGEST_SOURCE = 512  # tokens; longer sentences are divided

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from allyouneed.bundle import Bundle, save_bundle
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_bundle import make_bundle
-from allyouneed.exchange.imported_vocabulary import order_vocabulary
-from allyouneed.exchange.joeynmt_config import CONFIG, JoeyConfig
-from allyouneed.exchange.named_layers import Embedded, StackNames, attention_names, convert, read_stack
-from allyouneed.exchange.pickles import read_checkpoint, read_weights
-from allyouneed.exchange.segmentation import tokenizer_of
-from allyouneed.exchange.stored_weights import StoredWeights
+from allyouneed.exchange.joeynmt.settings import CONFIG, JoeyConfig
+from allyouneed.exchange.reading.imported_bundle import make_bundle
+from allyouneed.exchange.reading.imported_vocabulary import order_vocabulary
+from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
+from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
+from allyouneed.exchange.reading.segmentation import tokenizer_of
+from allyouneed.exchange.reading.stored_weights import StoredWeights
 
 _LINEARS = ("q_layer", "k_layer", "v_layer", "output_layer")
 _FEED_FORWARD = {"feed_forward.inner": "feed_forward.pwff_layer.0", "feed_forward.outer": "feed_forward.pwff_layer.3"}

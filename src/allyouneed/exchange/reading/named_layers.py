@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
-from allyouneed.exchange.position_tables import find_sinusoids, reorder_units, sines_first
-from allyouneed.exchange.stored_weights import StoredWeights
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.position_tables import find_sinusoids, reorder_units, sines_first
+from allyouneed.exchange.reading.stored_weights import StoredWeights
 
 _SIDES = ("encoder", "decoder")
 _FINAL_NORMS = {(True, True): True, (False, False): False, (True, False): "encoder", (False, True): "decoder"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 
 _ESCAPED = ("&apos;", "&quot;", "&amp;", "&#124;", "&#91;", "&apos;s", "&lt;")  # what Moses makes of ' " & | [ <
 _DASH = "@-@"

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_bundle import check_settings
-from allyouneed.exchange.position_tables import Sinusoids
-from allyouneed.exchange.segmentation import Segmenters, read_segmenters
+from allyouneed.exchange.reading.imported_bundle import check_settings
+from allyouneed.exchange.reading.position_tables import Sinusoids
+from allyouneed.exchange.reading.segmentation import Segmenters, read_segmenters
 from allyouneed.files import read_json
 
 CONFIG = "config.json"

@@ -16,13 +16,21 @@ from allyouneed.config import Config, config_from
 from allyouneed.data.tokens.segmenters import Segmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2_file import CONFIG, REMEDY, WEIGHTS, ModelFile, ModelFolder, map_folder, read_model
-from allyouneed.exchange.ctranslate2_layers import open_variables, read_side
-from allyouneed.exchange.ctranslate2_segmenters import find_segmenters, read_segmenters, remark
-from allyouneed.exchange.ctranslate2_vocabulary import Side, read_sides, read_special_tokens
-from allyouneed.exchange.ctranslate2_weights import convert, read_output
-from allyouneed.exchange.licence import find_licence
-from allyouneed.exchange.model_languages import model_languages
+from allyouneed.exchange.ctranslate2.layers import open_variables, read_side
+from allyouneed.exchange.ctranslate2.model_file import (
+    CONFIG,
+    REMEDY,
+    WEIGHTS,
+    ModelFile,
+    ModelFolder,
+    map_folder,
+    read_model,
+)
+from allyouneed.exchange.ctranslate2.segmenters import find_segmenters, read_segmenters, remark
+from allyouneed.exchange.ctranslate2.vocabulary import Side, read_sides, read_special_tokens
+from allyouneed.exchange.ctranslate2.weights import convert, read_output
+from allyouneed.exchange.reading.licence import find_licence
+from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.files import MANIFEST, check_folder
 
 _LEAST_VOCABULARY = 16  # of the setting data.vocab_size

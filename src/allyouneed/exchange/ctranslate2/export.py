@@ -23,9 +23,9 @@ from allyouneed.config.sections import StackSizes
 from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
-from allyouneed.exchange.ctranslate2_segmenters import segmenter_files
+from allyouneed.exchange.ctranslate2.segmenters import segmenter_files
 from allyouneed.exchange.head_padding import head_width, pad_heads
-from allyouneed.exchange.marian import vocabulary_of
+from allyouneed.exchange.hugging_face.export import vocabulary_of
 from allyouneed.files import new_folder
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.embedding import Embedding

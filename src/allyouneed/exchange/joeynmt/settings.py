@@ -12,10 +12,10 @@ from allyouneed.data.tokens.normalizing_segmenter import NormalizingSegmenter, T
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.sentencepiece_model import read_model
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.segmentation import Segmenters, read_segmenter
-from allyouneed.exchange.yaml_text import read_yaml
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.segmentation import Segmenters, read_segmenter
+from allyouneed.exchange.reading.yaml_text import read_yaml
 
 CONFIG = "config.yaml"
 EPSILON = 1e-6  # of all layer norms

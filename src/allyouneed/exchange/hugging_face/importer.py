@@ -14,11 +14,11 @@ from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
 from allyouneed.config import Config, config_from
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.marian import MAX_POSITIONS
+from allyouneed.exchange.hugging_face.export import MAX_POSITIONS
+from allyouneed.exchange.hugging_face.weights import POSITIONS, from_marian, unread_tensors
 from allyouneed.exchange.marian_native.native_import import import_native
-from allyouneed.exchange.marian_weights import POSITIONS, from_marian, unread_tensors
-from allyouneed.exchange.model_languages import model_languages
-from allyouneed.exchange.position_tables import Sinusoids, find_sinusoids
+from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
 
 _INTEGERS = (

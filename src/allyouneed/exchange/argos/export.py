@@ -12,8 +12,8 @@ import sentencepiece
 from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
-from allyouneed.exchange.ctranslate2 import check_ctranslate2, ctranslate2_translator, export_ctranslate2
-from allyouneed.exchange.ctranslate2_file import FILES
+from allyouneed.exchange.ctranslate2.export import check_ctranslate2, ctranslate2_translator, export_ctranslate2
+from allyouneed.exchange.ctranslate2.model_file import FILES
 from allyouneed.files import new_folder, to_json
 from allyouneed.languages import language_name
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2_file import Variables
-from allyouneed.exchange.ctranslate2_layers import Attention, Layer, Linear, Norm, Side, read_linear
-from allyouneed.exchange.ctranslate2_vocabulary import Side as Vocabularies
-from allyouneed.exchange.position_tables import Sinusoids, find_sinusoids, reorder_units, sines_first
+from allyouneed.exchange.ctranslate2.layers import Attention, Layer, Linear, Norm, Side, read_linear
+from allyouneed.exchange.ctranslate2.model_file import Variables
+from allyouneed.exchange.ctranslate2.vocabulary import Side as Vocabularies
+from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids, reorder_units, sines_first
 from allyouneed.translation.search import NEVER_GENERATED
 
 _EXCLUDED_BIAS = -5e3  # a bias of a special token below this only excludes it from translations

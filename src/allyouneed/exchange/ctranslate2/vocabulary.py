@@ -19,7 +19,7 @@ from torch import Tensor
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.data.tokens.vocabulary import Vocabulary
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2_file import CONFIG, REMEDY, ModelFolder, Variables
+from allyouneed.exchange.ctranslate2.model_file import CONFIG, REMEDY, ModelFolder, Variables
 
 _LARGEST_FILE = 1 << 28  # bytes
 _PADDING = ("<pad>", "<blank>", "[PAD]")

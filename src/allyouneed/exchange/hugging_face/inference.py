@@ -12,7 +12,7 @@ from allyouneed.bundle import Bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
-from allyouneed.exchange.marian import vocabulary_of
+from allyouneed.exchange.hugging_face.export import vocabulary_of
 
 try:
     from transformers import MarianMTModel, MarianTokenizer

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 
 Segmenters: TypeAlias = tuple[Segmenter, Segmenter]  # of source and target
 _LARGEST = 1 << 28  # bytes

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.exchange.ctranslate2_file import REMEDY, ModelFile, Variables
+from allyouneed.exchange.ctranslate2.model_file import REMEDY, ModelFile, Variables
 
 _MODELS = {"": 8, "TransformerBase": 8, "TransformerBig": 16, "TransformerSpec": 8}  # name -> default number of heads
 _NEWEST_REVISION = 7

@@ -1,0 +1,1 @@
+"""Marian models in the format of Hugging Face's transformers."""
