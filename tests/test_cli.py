@@ -194,7 +194,7 @@ def test_the_shell_completes():
         ("train --set model.norm=p", ["model.norm=post", "model.norm=pre"]),
         (
             "train --set model.tie_embeddings=",
-            [f"model.tie_embeddings={value}" for value in ("true", "false", "target")],
+            [f"model.tie_embeddings={value}" for value in ("true", "false", "target", "inputs")],
         ),
         ("train --set training.seed=", []),
         ("paper table3 --set data.subwords=w", ["data.subwords=word"]),

@@ -88,7 +88,7 @@ def test_overrides_in_toml_notation():
         ("data.character_coverage=0.5", "data.character_coverage = 0.5: at least 0.98."),
         ("data.max_ratio=nan", "data.max_ratio = nan: expected a number from 1 to 1000000."),
         ("model.norm={a = 1}", "model.norm = {'a': 1}: expected post or pre."),
-        ("model.tie_embeddings=maybe", "model.tie_embeddings = maybe: expected true, false or target."),
+        ("model.tie_embeddings=maybe", "model.tie_embeddings = maybe: expected true, false, target or inputs."),
         ("training.plain=1", "training.plain = 1: expected true or false."),
         ("training.steps=true", "training.steps = true: expected a whole number from 1 to 1000000000."),
         ("training.steps=1.5", "training.steps = 1.5: expected a whole number"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from allyouneed import kernels
 from allyouneed.bundle import Bundle, is_run
 from allyouneed.errors import UserError
-from allyouneed.translation.engine import engine_for
+from allyouneed.translation.engine import FLOAT32, engine_for
 from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.search import NEVER_GENERATED, Model, SearchCache
 
@@ -131,7 +131,8 @@ class SearchedModels:
         Raises:
             UserError: See `engine_for`.
         """
-        if self._found is None and (self._few_tokens > 0 or kernels.background.pending()):
+        may_wait = self._compute_type == FLOAT32  # PyTorch cannot stand in for int8
+        if self._found is None and may_wait and (self._few_tokens > 0 or kernels.background.pending()):
             self._has_waited = True
         elif self._found is None and self._lock.acquire(blocking=not self._has_waited):
             try:  # if requests are served already, the other threads continue with PyTorch meanwhile
