@@ -107,8 +107,11 @@ def test_a_few_tokens_are_translated_before_the_engine_is_loaded(toy_run):
 
 
 def test_a_compute_type_is_checked_while_kernels_are_compiled(toy_run, monkeypatch):
-    monkeypatch.setattr(kernels.background, "pending", lambda: True)
+    waited = threading.Event()
+    monkeypatch.setattr(kernels.background, "pending", lambda: not waited.is_set())
+    monkeypatch.setattr(kernels.background, "wait", waited.set)
     with pytest.raises(UserError, match="compute_type = int4: choose float32 or int8"):
         Translator.load(toy_run, compute_type="int4")
     if kernels.has_vnni():
         assert hasattr(Translator.load(toy_run, compute_type="int8", few_tokens=1000).engine, "beam_search")
+        assert waited.is_set()

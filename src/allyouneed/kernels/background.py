@@ -53,6 +53,12 @@ def pending() -> bool:
     return code is None
 
 
+def wait() -> None:
+    """Wait until kernels are no longer being compiled in the background."""
+    if _process is not None:
+        _process.wait()
+
+
 def compile_early(*groups: str) -> None:
     """Start to compile groups of kernels of `names.py`, unless they are compiled or cannot be stored.
 

@@ -37,6 +37,8 @@ def engine_for(model: Model, compute_type: str = FLOAT32, memory: DraftMemory | 
     """
     if compute_type not in COMPUTE_TYPES:
         raise UserError(f"compute_type = {compute_type}: choose {' or '.join(COMPUTE_TYPES)}.")
+    if compute_type == INT8:
+        kernels.background.wait()  # PyTorch cannot stand in
     if compute_type == INT8 and not (_has_engine(model) and kernels.has_vnni()):
         raise UserError(
             "compute_type = int8 needs a processor with AVX-512 VNNI, Numba, and a model in fp32 on the CPU. Leave it "
