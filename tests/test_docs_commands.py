@@ -109,7 +109,7 @@ def prepare(folder: Path, arguments: list[str]) -> None:
             continue
         if re.fullmatch(RUNS, each):
             shutil.copytree(POST_NORM, folder / each)
-        elif each == "MODEL":
+        elif arguments[0] == "info" and each != "info":
             write_model("marian", [folder / each])
         elif own := re.fullmatch(r"(\w+\.py):\w+", each):
             (folder / own[1]).write_text(OWN_MODEL, encoding="utf-8")
