@@ -14,7 +14,7 @@ import pytest
 from allyouneed import UserError
 from allyouneed.exchange.ctranslate2.importer import import_ctranslate2, read_bundle
 from allyouneed.exchange.ctranslate2.model_file import map_folder
-from allyouneed.exchange.ctranslate2.segmenters import read_segmenters
+from allyouneed.exchange.reading.segmenter_files import read_segmenters
 from tests.exchange.ctranslate2_models import D_MODEL, HEADS, save, write_model
 
 pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")

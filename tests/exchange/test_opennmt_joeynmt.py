@@ -19,7 +19,7 @@ from allyouneed.exchange.joeynmt.importer import import_joeynmt
 from allyouneed.exchange.opennmt_py import import_opennmt_py
 
 D, FF, HEADS = 8, 12, 2
-WORDS = list("abcdefghijklmnop")
+WORDS = list("abcdefgh")
 TOKENS = {
     "opennmt": ["<unk>", "<blank>", "<s>", "</s>", *WORDS],
     "eole": ["<unk>", "<blank>", "<s>", "</s>", *WORDS],

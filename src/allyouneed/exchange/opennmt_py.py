@@ -2,7 +2,8 @@
 
 A checkpoint has the tensors (of version 3 possibly in safetensors files beside it), the vocabularies (before version 3
 as objects of torchtext) and the options of training. Its models are pre-norm, their position encodings are stored as a
-table, and the source has no end token. Text is segmented outside: see `segmentation.py`.
+table, and the source has no end token. Subword
+models are files of their own; the options name the transforms of the training text, see `reading/transforms.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, 
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
 from allyouneed.exchange.reading.pickles import StandIn, read_checkpoint, read_weights
-from allyouneed.exchange.reading.segmentation import read_segmenters, tokenizer_of
+from allyouneed.exchange.reading.segmentation import describe_segmenters, make_tokenizer
 from allyouneed.exchange.reading.stored_weights import StoredWeights
+from allyouneed.exchange.reading.transforms import read_transforms
 from allyouneed.files import read_tensors
 
 _PAIR = 2
@@ -121,8 +123,11 @@ def import_opennmt_py(paths: Sequence[Path], run: Path, languages: tuple[str, st
         "source_end": False,
         "activation": _ACTIVATIONS[options.get("pos_ffn_activation_fn", "relu")],
     }
-    tokenizer = tokenizer_of(vocabularies, read_segmenters(segmenters))
+    transforms = read_transforms(path, options, options)
+    sides = transforms.read(segmenters)
+    tokenizer = make_tokenizer(sides, vocabularies)
     bundle = make_bundle(path, "OpenNMT-py", [*files, *segmenters], converted, tokenizer, languages)
+    bundle.notes["remarks"] = " ".join(filter(None, (describe_segmenters(sides), transforms.missing(segmenters))))
     save_bundle(bundle, run / "bundle")
     return bundle
 

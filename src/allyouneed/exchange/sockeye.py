@@ -30,7 +30,8 @@ from allyouneed.exchange.reading.named_layers import (
     read_stack,
 )
 from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
-from allyouneed.exchange.reading.segmenter_files import describe_segmenters, make_tokenizer, read_segmenters
+from allyouneed.exchange.reading.segmentation import describe_segmenters, find_moses, make_tokenizer
+from allyouneed.exchange.reading.segmenter_files import read_segmenters
 from allyouneed.exchange.reading.stored_weights import StoredWeights
 from allyouneed.exchange.reading.yaml_text import read_yaml
 
@@ -76,8 +77,7 @@ def import_sockeye(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
     except (IndexError, RuntimeError, ValueError) as error:  # tensors whose shapes do not fit together
         reason = str(error).split("\n", 1)[0][:200]
         raise UserError(f"{weights_path}: its tensors do not fit together ({reason}). Get the file again.") from error
-    models = [path for path in segmenting if path.suffix in (".model", ".spm")]
-    segmenters = read_segmenters([path for path in segmenting if path not in models], models, vocabularies, codes)
+    segmenters = read_segmenters(segmenting, find_moses(vocabularies, codes))
     used = [weights_path, folder / _CONFIG, *(folder / name for name in _VOCABULARIES), *segmenting]
     tokenizer = make_tokenizer(segmenters, vocabularies)
     bundle = make_bundle(weights_path, "Sockeye", used, converted, tokenizer, codes)

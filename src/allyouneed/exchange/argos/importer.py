@@ -17,9 +17,9 @@ from allyouneed.data.tokens.segmenters import Moses, Segmenter
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2.importer import read_bundle
 from allyouneed.exchange.ctranslate2.model_file import FILES, ModelFolder
-from allyouneed.exchange.ctranslate2.segmenters import read_segmenter
 from allyouneed.exchange.reading.licence import LICENCE_FILES, MOST_LICENCE, licence_in
 from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.segmenter_files import segmenter_of
 from allyouneed.files import sha256
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 
@@ -83,9 +83,9 @@ def _segmenters(archive: ZipFile, root: str, path: Path, codes: tuple[object, ob
         raise UserError(f"{path}: has neither {_SEGMENTER} nor {_BPE}. {_REMEDY}")
     content = _read(archive, f"{root}{name}", path)
     if name == _SEGMENTER:
-        return [read_segmenter(content, path / name)]
+        return [segmenter_of(content, path / name)]
     rules = [Moses(str(code), dashes=False, punctuation=True) for code in codes]
-    return [read_segmenter(content, path / name, each) for each in rules]
+    return [segmenter_of(content, path / name, moses=each) for each in rules]
 
 
 def _metadata(archive: ZipFile, entry: str, path: Path) -> dict[str, Any]:

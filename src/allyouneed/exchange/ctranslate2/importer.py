@@ -1,7 +1,7 @@
 """Import of CTranslate2 models: encoder-decoder Transformers of any quantization, dequantised to fp32.
 
 A folder has `model.bin` (`ctranslate2_file.py`), `config.json` and vocabularies (`ctranslate2_vocabulary.py`).
-What divides text into tokens is found in the folder or given (`ctranslate2_segmenters.py`).
+What divides text into tokens is found in the folder or given (`segmenters.py`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from allyouneed.exchange.ctranslate2.model_file import (
     map_folder,
     read_model,
 )
-from allyouneed.exchange.ctranslate2.segmenters import find_segmenters, read_segmenters, remark
+from allyouneed.exchange.ctranslate2.segmenters import find_segmenters, remark
 from allyouneed.exchange.ctranslate2.vocabulary import Side, read_sides, read_special_tokens
 from allyouneed.exchange.ctranslate2.weights import convert, read_output
 from allyouneed.exchange.reading.licence import find_licence
 from allyouneed.exchange.reading.model_languages import model_languages
+from allyouneed.exchange.reading.segmenter_files import read_segmenters
 from allyouneed.files import MANIFEST, check_folder
 
 _LEAST_VOCABULARY = 16  # of the setting data.vocab_size

@@ -7,12 +7,10 @@ names.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, Segmenter, SentencePieceSegmenter, SpaceSegmenter
+from allyouneed.data.tokens.segmenters import BpeSegmenter, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, VocabularyTokenizer
-from allyouneed.errors import UserError
 
 SHARED, SIDES = "sentencepiece.model", ("source.spm", "target.spm")
 _BPE = ("source.bpe", "target.bpe")
@@ -29,42 +27,12 @@ _NAMES = (
     ("bpe.codes",),
     ("codes.bpe",),
 )
-_LARGEST = 1 << 28  # bytes
 
 
 def find_segmenters(folder: Path) -> list[Path]:
     """Return the files of a model's folder that divide text: one for both sides, one for each, or none."""
     names = next((names for names in _NAMES if all((folder / name).is_file() for name in names)), ())
     return [folder / name for name in names]
-
-
-def read_segmenter(content: bytes, path: Path, moses: Moses | None = None) -> Segmenter:
-    """Return what divides text, from the content of a file.
-
-    Args:
-        content: A SentencePiece model, or BPE codes of subword-nmt or fastBPE.
-        path: The file, for messages.
-        moses: Separates words from punctuation before BPE.
-
-    Raises:
-        UserError: If the content is something else.
-    """
-    if content:  # SentencePiece takes no content for a model without pieces
-        with suppress(RuntimeError):
-            return SentencePieceSegmenter(content)
-    try:
-        return BpeSegmenter(content, moses=moses)
-    except (ValueError, IndexError) as error:
-        raise UserError(f"{path}: neither a SentencePiece model nor a list of BPE codes.") from error
-
-
-def read_segmenters(paths: Sequence[Path]) -> list[Segmenter]:
-    """Read one file for both sides or one for each; without files, tokens are separated by spaces.
-
-    Raises:
-        UserError: If a file cannot be read or is something else.
-    """
-    return [read_segmenter(_read(path), path) for path in paths] or [SpaceSegmenter()]
 
 
 def remark(segmenters: Sequence[Segmenter]) -> str:
@@ -87,14 +55,3 @@ def segmenter_files(tokenizer: AnyTokenizer) -> dict[str, bytes]:
             return {}
     models = tokenizer.model, tokenizer.target.model
     return {SHARED: models[0]} if models[0] == models[1] else dict(zip(SIDES, models, strict=True))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
-    if len(content) > _LARGEST:
-        raise UserError(f"{path}: has more than {_LARGEST >> 20} MiB.")
-    return content

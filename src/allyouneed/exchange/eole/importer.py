@@ -20,7 +20,7 @@ from allyouneed.exchange.reading.imported_bundle import make_bundle
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, order_vocabulary
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
-from allyouneed.exchange.reading.segmentation import tokenizer_of
+from allyouneed.exchange.reading.segmentation import describe_segmenters, make_tokenizer
 from allyouneed.exchange.reading.stored_weights import StoredWeights
 from allyouneed.files import read_json, read_tensors
 
@@ -88,9 +88,10 @@ def import_eole(paths: Sequence[Path], run: Path, languages: tuple[str, str] | N
     converted = convert(weights, stacks, sides, output, vocabularies, "pre")
     converted.settings |= {**config.model_settings(), **_head_size(converted.parameters, config), "source_end": False}
     segmentation, segmenters = config.segmentation(given)
-    tokenizer = tokenizer_of(vocabularies, segmentation)
+    tokenizer = make_tokenizer(segmentation, vocabularies)
     used = [folder / CONFIG, folder / _VOCABULARY, *shards, *segmenters]
     bundle = make_bundle(shards[0], "Eole", used, converted, tokenizer, languages)
+    bundle.notes["remarks"] = describe_segmenters(segmentation)
     save_bundle(bundle, run / "bundle")
     return bundle
 

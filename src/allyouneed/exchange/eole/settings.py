@@ -12,7 +12,8 @@ from torch import Tensor
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_bundle import check_settings
 from allyouneed.exchange.reading.position_tables import Sinusoids
-from allyouneed.exchange.reading.segmentation import Segmenters, read_segmenters
+from allyouneed.exchange.reading.segmenter_files import Segmenters
+from allyouneed.exchange.reading.transforms import read_transforms, transform_names
 from allyouneed.files import read_json
 
 CONFIG = "config.json"
@@ -39,21 +40,6 @@ _USED = {
     *("position_shift", "normalize", "add_qkvbias", "add_key_bias", "add_final_linear_bias", "add_ffnbias"),
     *("generator_bias", "share_embeddings", "share_decoder_embeddings", "with_cross_attn", "final_encoder_layer_norm"),
 }
-_NOT_FOR_TRANSLATION = {  # transforms that only select or change the text of training
-    *(
-        "filtertoolong",
-        "filtertooshort",
-        "clean",
-        "bart",
-        "switchout",
-        "tokendrop",
-        "tokenmask",
-        "uppercase",
-        "fuzzymatch",
-    ),
-    *("inlinetags", "terminology", "docify", "insert_mask_before_placeholder"),
-}
-_PREFIXES = ("src_prefix", "tgt_prefix", "src_suffix", "tgt_suffix")
 _IRRELEVANT = {  # to translation with a Transformer: dropout, alignment, recurrent networks, origin, unused branches
     *("freeze_word_vecs_enc", "freeze_word_vecs_dec", "position_encoding", "input_feed", "global_attention"),
     *("global_attention_function", "alignment_layer", "alignment_heads", "full_context_alignment", "lambda_align"),
@@ -169,48 +155,24 @@ class EoleConfig:
         Raises:
             UserError: If a transform is not supported, or a file is missing.
         """
-        transforms, configs = self.content.get("transforms") or [], self.content.get("transforms_configs") or {}
-        if not isinstance(transforms, list) or not isinstance(configs, dict):
-            raise UserError(f"{self.folder / CONFIG}: transforms is not a list. {REMEDY}")
+        configs = self.content.get("transforms_configs") or {}
+        if not isinstance(configs, dict):
+            raise UserError(f"{self.folder / CONFIG}: transforms_configs is not an object. {REMEDY}")
+        names = transform_names(self.folder / CONFIG, self.content)
+        used = [config for name, config in configs.items() if name in names and isinstance(config, dict)]
+        options = {name: value for config in used for name, value in config.items()}
+        transforms = read_transforms(self.folder / CONFIG, self.content, options)
         files = list(given)
-        for name in transforms:
-            config = configs.get(name) or {}
-            if name in ("sentencepiece", "bpe"):
-                files = files or [self._file(config, f"{side}_subword_model") for side in ("src", "tgt")]
-                self._check_thresholds(name, config)
-            elif name in ("prefix", "suffix"):
-                self._check_prefixes(name, config)
-            elif name not in _NOT_FOR_TRANSLATION:
-                raise UserError(
-                    f"{self.folder / CONFIG}: the transform {str(name)[:40]} of the text is not supported. The "
-                    "model cannot be imported."
-                )
-        return read_segmenters(files), files
+        if transforms.name and not files:
+            files = [self._file(name) for name in dict.fromkeys(transforms.models)]
+        return transforms.read(files), files
 
-    def _file(self, config: dict[str, Any], name: str) -> Path:
+    def _file(self, name: str) -> Path:
         """Return Eole's copy of a file in the folder."""
-        value = config.get(name)
-        path = self.folder / Path(value).name if isinstance(value, str) and value else None
-        if path is None or not path.is_file():
+        path = self.folder / Path(name).name
+        if not path.is_file():
             raise UserError(
-                f"{self.folder / CONFIG}: {name} = {value}, but the folder has no such file. Give the subword model: "
-                "import eole DIR MODEL RUN."
+                f"{self.folder}: has no {path.name or 'subword model'}, which config.json names. Give the subword "
+                "model: import eole DIR MODEL RUN."
             )
         return path
-
-    def _check_thresholds(self, name: str, config: dict[str, Any]) -> None:
-        for threshold in ("src_vocab_threshold", "tgt_vocab_threshold"):
-            if config.get(threshold):
-                raise UserError(
-                    f"{self.folder / CONFIG}: {threshold} of the transform {name} is not supported, only 0."
-                )
-
-    def _check_prefixes(self, name: str, config: dict[str, Any]) -> None:
-        texts = [config.get(setting) for setting in _PREFIXES]
-        corpora = (self.content.get("data") or {}).values()
-        texts += [corpus.get(setting) for corpus in corpora if isinstance(corpus, dict) for setting in _PREFIXES]
-        if any(texts):
-            raise UserError(
-                f"{self.folder / CONFIG}: the transform {name} adds {next(filter(None, texts))!r} to each text, which "
-                "is not supported."
-            )

@@ -16,7 +16,8 @@ from allyouneed.exchange.reading.imported_bundle import make_bundle
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
-from allyouneed.exchange.reading.segmenter_files import describe_segmenters, make_tokenizer, read_segmenters
+from allyouneed.exchange.reading.segmentation import describe_segmenters, find_moses, make_tokenizer
+from allyouneed.exchange.reading.segmenter_files import read_segmenters
 
 
 def import_fairseq(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
@@ -49,8 +50,8 @@ def import_fairseq(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
         except (IndexError, RuntimeError, ValueError) as error:  # tensors whose shapes do not fit together
             reason = str(error).split("\n", 1)[0][:200]
             raise UserError(f"{path}: its tensors do not fit together ({reason}). Get the file again.") from error
-        is_moses = settings.get("tokenizer") == "moses"
-        segmenters = read_segmenters(files.codes, files.sentencepiece, vocabularies, codes, is_moses)
+        moses = find_moses(vocabularies, codes, settings.get("tokenizer") == "moses")
+        segmenters = read_segmenters(files.codes or files.sentencepiece, moses)
         tokenizer = make_tokenizer(segmenters, vocabularies)
         bundle = make_bundle(path, "fairseq", files.used, converted, tokenizer, codes)
         bundle.notes["remarks"] = _remarks(files, segmenters)

@@ -20,7 +20,7 @@ from allyouneed.exchange.reading.imported_bundle import make_bundle
 from allyouneed.exchange.reading.imported_vocabulary import order_vocabulary
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
 from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
-from allyouneed.exchange.reading.segmentation import tokenizer_of
+from allyouneed.exchange.reading.segmentation import make_tokenizer
 from allyouneed.exchange.reading.stored_weights import StoredWeights
 
 _LINEARS = ("q_layer", "k_layer", "v_layer", "output_layer")
@@ -96,7 +96,7 @@ def import_joeynmt(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
     if alpha != 1:
         _divide_outputs(converted.parameters, alpha)
     sides, segmenters = config.segmentation(vocabularies)
-    tokenizer = tokenizer_of((vocabularies[0], vocabularies[1]), sides)
+    tokenizer = make_tokenizer(sides, (vocabularies[0], vocabularies[1]))
     used = [path, folder / CONFIG, *files, *segmenters]
     languages = config.languages(languages)
     bundle = make_bundle(path, "Joey NMT", used, converted, tokenizer, languages, config.search_settings())

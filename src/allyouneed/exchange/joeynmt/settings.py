@@ -14,7 +14,7 @@ from allyouneed.data.tokens.sentencepiece_model import read_model
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 from allyouneed.exchange.reading.model_languages import model_languages
-from allyouneed.exchange.reading.segmentation import Segmenters, read_segmenter
+from allyouneed.exchange.reading.segmenter_files import Segmenters, read_segmenter
 from allyouneed.exchange.reading.yaml_text import read_yaml
 
 CONFIG = "config.yaml"

@@ -13,6 +13,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.reading.named_layers import Converted
 from allyouneed.files import sha256
 
+_LEAST_VOCABULARY = 16  # of the setting data.vocab_size, which training a new vocabulary reads
 _LONGEST_SOURCE = 512  # tokens; longer sentences are divided
 _LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
@@ -67,7 +68,10 @@ def make_bundle(
         raise UserError(f"{path}: has only {positions} positions, too few to translate.")
     sections = {
         "model": converted.settings,
-        "data": {"vocab_size": len(tokenizer), "max_length": min(usual.data.max_length, positions - extra - 1)},
+        "data": {
+            "vocab_size": max(_LEAST_VOCABULARY, len(tokenizer)),
+            "max_length": min(usual.data.max_length, positions - extra - 1),
+        },
         "search": {**(search or {}), "max_extra_length": extra},
     }
     config = config_from(sections, str(path))

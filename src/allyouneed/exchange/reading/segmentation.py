@@ -1,22 +1,20 @@
-"""Tokenizers of imported models from the files that segment their text."""
+"""Tokenizers of imported models from their vocabularies and what segments their text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Collection
 
-from allyouneed.data.tokens.segmenters import BpeSegmenter, Segmenter, SentencePieceSegmenter, SpaceSegmenter
+from allyouneed.data.tokens.segmenters import Moses, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
-from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
+from allyouneed.exchange.reading.segmenter_files import Segmenters
 
-Segmenters: TypeAlias = tuple[Segmenter, Segmenter]  # of source and target
-_LARGEST = 1 << 28  # bytes
+_ESCAPED = ("&apos;", "&quot;", "&amp;", "&#124;", "&#91;", "&apos;s", "&lt;")  # what Moses makes of ' " & | [ <
+_DASH = "@-@"
 
 
-def tokenizer_of(
-    vocabularies: tuple[ImportedVocabulary, ImportedVocabulary], segmenters: Segmenters
+def make_tokenizer(
+    segmenters: Segmenters, vocabularies: tuple[ImportedVocabulary, ImportedVocabulary]
 ) -> VocabularyTokenizer:
     """Make the tokenizer of both sides; it is one where vocabularies and segmenters are equal."""
     source, target = (each.vocabulary for each in vocabularies)
@@ -27,53 +25,33 @@ def tokenizer_of(
     return VocabularyTokenizer(segmenters[0], source, target_tokenizer)
 
 
-def read_segmenters(paths: Sequence[Path]) -> Segmenters:
-    """Read the subword models that the user gave.
+def find_moses(
+    vocabularies: tuple[ImportedVocabulary, ImportedVocabulary], languages: tuple[str, str], is_moses: bool = False
+) -> list[Moses | None]:
+    """Return the Moses tokenizers of source and target; None where text was not tokenized by Moses before BPE.
 
     Args:
-        paths: SentencePiece models or BPE codes: one for both sides, one for each, or none if tokens are separated by
-            spaces.
-
-    Raises:
-        UserError: If a file is something else.
+        vocabularies: Of source and target. Tokens that only the Moses tokenizer produces show that it was used.
+        languages: Codes of source and target.
+        is_moses: Whether the model says that text was tokenized by Moses.
     """
-    found: list[Segmenter] = [read_segmenter(path) for path in paths]
-    found = found or [SpaceSegmenter()]
-    return found[0], found[-1]
+    pairs = zip(vocabularies, languages, strict=True)
+    return [_moses(set(each.vocabulary.names), language, is_moses) for each, language in pairs]
 
 
-def read_segmenter(path: Path, *, separator: str = "@@") -> BpeSegmenter | SentencePieceSegmenter:
-    """Read a SentencePiece model, or BPE codes of subword-nmt.
-
-    Args:
-        path: The file.
-        separator: What tokens inside a word end with, with BPE codes.
-
-    Raises:
-        UserError: If it is something else.
-    """
-    content = read_small_file(path)
-    try:
-        return SentencePieceSegmenter(content)
-    except RuntimeError:
-        pass
-    try:
-        return BpeSegmenter(content, separator)
-    except (ValueError, IndexError) as error:
-        raise UserError(f"{path}: neither a SentencePiece model nor BPE codes of subword-nmt.") from error
+def _moses(names: Collection[str], language: str, is_moses: bool) -> Moses | None:
+    escapes = any(name in names or f"{name}@@" in names for name in _ESCAPED)
+    dashes = _DASH in names
+    return Moses(language.split("-")[0], escapes, dashes) if is_moses or escapes or dashes else None
 
 
-def read_small_file(path: Path) -> bytes:
-    """Read a file of at most 256 MB.
-
-    Raises:
-        UserError: If it cannot be read or is larger.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
-    if len(content) > _LARGEST:
-        raise UserError(f"{path}: larger than {_LARGEST >> 20} MB. Give the model's own file.")
-    return content
+def describe_segmenters(segmenters: Segmenters) -> str:
+    """Return a sentence for the user about how text is segmented."""
+    kind = segmenters[0].kind
+    if kind == SpaceSegmenter.kind:
+        return "No file that segments text was given: text in and out is tokens separated by spaces."
+    if kind == SentencePieceSegmenter.kind:
+        return "Text is segmented by SentencePiece."
+    return "Text is segmented by BPE codes" + (
+        " after the Moses tokenizer." if segmenters[0].settings().get("moses") else "."
+    )

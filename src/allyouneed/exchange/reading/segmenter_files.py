@@ -1,80 +1,82 @@
-"""Segmenters of imported models, from BPE codes or SentencePiece models, with the Moses tokenizer where it was used."""
+"""Files that segment the text of imported models: SentencePiece models or BPE codes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, Segmenter, SentencePieceSegmenter, SpaceSegmenter
-from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 
-_ESCAPED = ("&apos;", "&quot;", "&amp;", "&#124;", "&#91;", "&apos;s", "&lt;")  # what Moses makes of ' " & | [ <
-_DASH = "@-@"
+Segmenters: TypeAlias = tuple[Segmenter, Segmenter]  # of source and target
+_LARGEST = 1 << 28  # bytes
 
 
-def read_segmenters(
-    codes: Sequence[Path],
-    sentencepiece: Sequence[Path],
-    vocabularies: tuple[ImportedVocabulary, ImportedVocabulary],
-    languages: tuple[str, str],
-    is_moses: bool = False,
-) -> tuple[Segmenter, Segmenter]:
-    """Read the segmenters of source and target; without files, text is tokens separated by spaces.
+def read_segmenters(paths: Sequence[Path], moses: Sequence[Moses | None] = (None, None)) -> Segmenters:
+    """Read the subword models of both sides.
 
     Args:
-        codes: BPE codes: none, one file for both sides, or one for each.
-        sentencepiece: SentencePiece models likewise.
-        vocabularies: Of source and target. Tokens that only the Moses tokenizer produces show that it was used.
-        languages: Codes of source and target.
-        is_moses: Whether the model says that text was tokenized by Moses.
+        paths: SentencePiece models or BPE codes: one for both sides, one for each, or none if tokens are separated by
+            spaces.
+        moses: What separates words from punctuation before BPE, for source and target.
 
     Raises:
-        UserError: If a file is something else.
+        UserError: If there are more files, or one cannot be read or is something else.
     """
-    both = codes or sentencepiece
-    models = [both[0], both[-1]] if both else [None, None]
-    found: list[Segmenter] = []
-    for model, vocabulary, language in zip(models, vocabularies, languages, strict=True):
-        if model is None:
-            found.append(SpaceSegmenter())
-            continue
-        moses = _moses(set(vocabulary.vocabulary.names), language, is_moses)
-        try:
-            content = model.read_bytes()
-            found.append(BpeSegmenter(content, moses=moses) if codes else SentencePieceSegmenter(content))
-        except (OSError, ValueError, RuntimeError) as error:
-            kind = "BPE codes of subword-nmt or fastBPE" if codes else "a SentencePiece model"
-            raise UserError(f"{model}: not {kind} ({error}).") from error
-    return found[0], found[1]
+    if not paths:
+        spaces = SpaceSegmenter()
+        return spaces, spaces
+    if len(paths) > len(moses):
+        raise UserError(f"{paths[2]}: a third file that segments text. Give one for both sides, or one for each.")
+    source = read_segmenter(paths[0], moses=moses[0])
+    if len(paths) == 1 and moses[0] == moses[1]:
+        return source, source
+    return source, read_segmenter(paths[-1], moses=moses[1])
 
 
-def _moses(names: Collection[str], language: str, is_moses: bool) -> Moses | None:
-    escapes = any(name in names or f"{name}@@" in names for name in _ESCAPED)
-    dashes = _DASH in names
-    return Moses(language.split("-")[0], escapes, dashes) if is_moses or escapes or dashes else None
+def read_segmenter(path: Path, *, separator: str = "@@", moses: Moses | None = None) -> Segmenter:
+    """Read a SentencePiece model or BPE codes; see `segmenter_of`.
+
+    Raises:
+        UserError: If the file cannot be read or is something else.
+    """
+    return segmenter_of(read_small_file(path), path, separator=separator, moses=moses)
 
 
-def make_tokenizer(
-    segmenters: tuple[Segmenter, Segmenter], vocabularies: tuple[ImportedVocabulary, ImportedVocabulary]
-) -> VocabularyTokenizer:
-    """Make the tokenizer of both sides, one object if they do not differ."""
-    source, target = (each.vocabulary for each in vocabularies)
-    target_tokenizer = VocabularyTokenizer(segmenters[1], target)
-    is_one = source == target and segmenters[0].model == segmenters[1].model
-    if is_one and segmenters[0].settings() == segmenters[1].settings():
-        return target_tokenizer
-    return VocabularyTokenizer(segmenters[0], source, target_tokenizer)
+def segmenter_of(content: bytes, path: Path, *, separator: str = "@@", moses: Moses | None = None) -> Segmenter:
+    """Return what divides text, from the content of a file.
+
+    Args:
+        content: A SentencePiece model, or BPE codes of subword-nmt or fastBPE.
+        path: The file, for messages.
+        separator: What tokens inside a word end with, with BPE codes.
+        moses: Separates words from punctuation before BPE.
+
+    Raises:
+        UserError: If the content is something else.
+    """
+    if content:  # SentencePiece takes no content for a model without pieces
+        with suppress(RuntimeError):
+            return SentencePieceSegmenter(content)
+    try:
+        return BpeSegmenter(content, separator, moses)
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path}: neither a SentencePiece model nor BPE codes of subword-nmt or fastBPE.") from error
 
 
-def describe_segmenters(segmenters: tuple[Segmenter, Segmenter]) -> str:
-    """Return a sentence for the user about how text is segmented."""
-    kind = segmenters[0].kind
-    if kind == SpaceSegmenter.kind:
-        return "No file that segments text was given: text in and out is tokens separated by spaces."
-    if kind == SentencePieceSegmenter.kind:
-        return "Text is segmented by SentencePiece."
-    return "Text is segmented by BPE codes" + (
-        " after the Moses tokenizer." if segmenters[0].settings().get("moses") else "."
-    )
+def read_small_file(path: Path) -> bytes:
+    """Read a file of at most 256 MB.
+
+    Raises:
+        UserError: If it cannot be read or is larger.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+    if len(content) > _LARGEST:
+        raise UserError(f"{path}: larger than {_LARGEST >> 20} MB. Give the model's own file.")
+    return content
