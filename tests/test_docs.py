@@ -101,6 +101,7 @@ PAGE_OF_FILE = {
     "devices": "settings",
     "bundle": "files",
     "files": "files",
+    "untrusted": "files",
     "zip_files": "files",
 }
 

@@ -176,10 +176,10 @@ def test_invalid_json_is_refused(tmp_path, content):
 
 
 def test_a_read_error_without_a_system_message_is_reported(tmp_path, monkeypatch):
-    def broken(path):
+    def broken(path, flags):
         raise OSError("it is broken")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", broken)
+    monkeypatch.setattr("os.open", broken)
     with pytest.raises(UserError, match=r"weights: it is broken\."):
         read_tensors(tmp_path / "weights")
 

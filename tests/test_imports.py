@@ -11,7 +11,7 @@ import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
 BASE = {"errors", "files", "zip_files", "config", "suggest", "devices", "progress", "interruption", "languages"}
-BASE |= {"offline_page"}
+BASE |= {"offline_page", "untrusted"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "interruption": set(),
     "progress": {"interruption"},
     "terminal": {"interruption", "suggest"},
-    "files": {"errors"},
+    "files": {"errors", "untrusted"},
+    "untrusted": {"errors"},
     "zip_files": {"errors"},
     "devices": {"errors"},
     "config": {"errors", "suggest"},

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
@@ -24,6 +25,7 @@ from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
+from allyouneed.untrusted import count_elements
 
 FORMAT = 3  # format 1 had no samples, and tokenizer.model only; format 3 is for separate vocabularies
 _SHARED_FORMAT = 2  # earlier versions can read all other bundles
@@ -31,9 +33,39 @@ Build: TypeAlias = Callable[..., Transformer]  # creates a model from settings a
 _MAX_NAMES = 3  # maximum number of tensors named in an error message
 _FILES = ("model.safetensors", "config.json")
 _DRAFTS = "drafts.safetensors"
-_FACTS = ("format", "languages", "vocab_size", "longest_source", "scores", "notes", "config")
+_SIZE_RATIO, _SMALL = 4, 1_000_000  # of files of weights whose sizes cannot be those of the model
 _MILLIONS_FROM = 100_000  # parameters; smaller numbers are written in full
 _REMEDY = "Download the bundle again, or run the `allyouneed train` command that created it."
+
+
+_Code: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class _Facts(BaseModel):
+    """Content of `config.json`, which may come from somebody else. Other names, of later versions, are ignored."""
+
+    format: StrictInt
+    languages: tuple[_Code, _Code]
+    vocab_size: StrictInt = Field(ge=1)
+    longest_source: StrictInt = Field(ge=1, le=1_000_000)
+    scores: dict[str, Any]
+    notes: dict[str, Any]
+    config: dict[str, Any]
+    directions: list[tuple[_Code, _Code]] = Field(default=[], max_length=10_000)
+    variant: StrictStr = ""
+    numbers_share: float | None = Field(default=None, ge=0, le=1)
+
+
+class _Sample(BaseModel):
+    """A reference output of `samples.json`."""
+
+    source: StrictStr
+    reference: StrictStr
+    said: dict[str, list[StrictStr]]
+
+
+class _Samples(BaseModel):
+    sentences: list[_Sample]
 
 
 @dataclass
@@ -125,39 +157,63 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     """
     folder = find_bundle(path)
     check_folder(folder, _FILES, _REMEDY)
-    facts = read_json(folder / "config.json", _REMEDY, lambda facts: [facts[key] for key in _FACTS])
-    if not isinstance(facts["format"], int):
-        raise UserError(f"{folder / 'config.json'}: format {facts['format']!r} is not an integer. {_REMEDY}")
-    if facts["format"] > FORMAT:
-        raise UserError(
-            f"{folder}: format {facts['format']} is newer than this version supports ({FORMAT}). Upgrade allyouneed."
-        )
-    config = config_from(facts["config"], str(folder / "config.json"))
+    facts = _read_facts(folder)
+    config = config_from(facts.config, str(folder / "config.json"))
     tokenizer = load_tokenizers(folder)
-    if len(tokenizer) != facts["vocab_size"]:
+    if len(tokenizer) != facts.vocab_size:
         raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, but the model {facts['vocab_size']}. {_REMEDY}"
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, but the model {facts.vocab_size}. {_REMEDY}"
         )
+    weights = folder / "model.safetensors"
+    check_size(config.model, tokenizer, count_elements(weights), weights)
     model = build_model(config.model, tokenizer, build)
-    _check_variant(str(facts.get("variant", "")), model.variant, folder)
-    load_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
-    samples = _samples(folder / "samples.json")
-    languages = tuple(facts["languages"])
-    directions = tuple((source, target) for source, target in facts.get("directions", ()))
-    share = facts.get("numbers_share")
+    _check_variant(facts.variant, model.variant, folder)
+    load_weights(model, read_tensors(weights), weights)
     return Bundle(
         model,
         tokenizer,
         config,
-        languages,
-        facts["longest_source"],
-        facts["scores"],
-        facts["notes"],
-        samples,
-        directions,
-        share if isinstance(share, float | int) else None,
+        facts.languages,
+        facts.longest_source,
+        facts.scores,
+        facts.notes,
+        _samples(folder / "samples.json"),
+        tuple(facts.directions),
+        facts.numbers_share,
         read_tensors(folder / _DRAFTS) if (folder / _DRAFTS).exists() else {},
     )
+
+
+def _read_facts(folder: Path) -> _Facts:
+    """Read `config.json`, whose format decides what it has to contain."""
+
+    def check(content: dict[str, Any]) -> None:
+        if type(content["format"]) is int and content["format"] > FORMAT:
+            raise UserError(
+                f"{folder}: format {content['format']} is newer than this version supports ({FORMAT}). Upgrade "
+                "allyouneed."
+            )
+        _Facts.model_validate(content)
+
+    return _Facts.model_validate(read_json(folder / "config.json", _REMEDY, check))
+
+
+def check_size(config: ModelConfig, tokenizer: AnyTokenizer, elements: int, where: Path) -> None:
+    """Check, before memory is allocated for a model, that its file of weights is about as large.
+
+    Args:
+        config: Settings of the model.
+        tokenizer: Tokenizer for source and target.
+        elements: Number of elements of all tensors of the file.
+        where: The file, for error messages.
+
+    Raises:
+        UserError: If the model is several times as large as the file, or the other way round.
+    """
+    sizes = len(tokenizer), len(tokenizer.target)
+    least, most = (config.count_weights(size) for size in (min(sizes), max(sizes)))
+    if least > _SIZE_RATIO * elements + _SMALL or elements > _SIZE_RATIO * most + _SMALL:
+        raise UserError(f"{where}: has {elements:,} numbers, but its settings are of a model of {most:,}. {_REMEDY}")
 
 
 def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Transformer) -> Transformer:
@@ -221,7 +277,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
         where: Path of the file that the tensors come from, for error messages.
 
     Raises:
-        UserError: If names or shapes differ from the model's.
+        UserError: If names or shapes differ from the model's, or a number is not finite.
     """
     parameters = dict(model.named_parameters())
     if parameters.keys() != tensors.keys():
@@ -231,7 +287,14 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
     for name, parameter in parameters.items():
         if parameter.shape != tensors[name].shape:
             raise UserError(f"{where}: {name} is {list(tensors[name].shape)}, expected {list(parameter.shape)}.")
+        if not _is_finite(tensors[name]):
+            raise UserError(f"{where}: {name} has values that are not finite numbers. {_REMEDY}")
         parameter.copy_(tensors[name])
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Return whether all values are finite; their sum, which is usually finite too, is the fastest test."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _check_variant(stored: str, built: str, folder: Path) -> None:
@@ -247,7 +310,7 @@ def _check_variant(stored: str, built: str, folder: Path) -> None:
 def _samples(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return read_json(path, _REMEDY, lambda content: content["sentences"])["sentences"]
+    return read_json(path, _REMEDY, _Samples.model_validate)["sentences"]
 
 
 def _model_card(bundle: Bundle) -> str:

@@ -13,19 +13,22 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import count_elements, parse_json, read_regular
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
+_LARGEST_JSON = 1 << 28  # bytes
 
 TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -175,7 +178,10 @@ def check_folder(folder: Path, required: Collection[str], remedy: str) -> None:
         UserError: If the manifest or a file is missing, truncated or changed.
     """
     try:
-        sums = dict(json.loads((folder / MANIFEST).read_text())["sha256"])
+        content = parse_json(read_regular(folder / MANIFEST, _LARGEST_JSON))
+        sums = {str(name): str(checksum) for name, checksum in content["sha256"].items()}
+        if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in sums):
+            raise ValueError("names a file outside the folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / MANIFEST}: missing or not readable. {remedy}") from error
     for name in {**dict.fromkeys(required), **sums}:
@@ -191,12 +197,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If the file cannot be read or is not a safetensors file.
     """
+    count_elements(path)  # before memory is allocated
     try:
-        return tensors_from_bytes(path.read_bytes())
+        return tensors_from_bytes(read_regular(path))
     except OSError as error:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file ({error}).") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a safetensors file ({_line(error)}).") from error
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -210,17 +217,22 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
     Args:
         path: The file.
         remedy: Advice to the user, appended to error messages.
-        check: Validator, which raises ValueError, KeyError or TypeError for invalid content.
+        check: Validator, which raises ValueError, KeyError, TypeError or AttributeError for invalid content.
 
     Raises:
-        UserError: If the file is missing, is not a JSON object, or does not pass `check`.
+        UserError: If the file is missing, too large, nested too deeply, no JSON object, or does not pass `check`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(path, _LARGEST_JSON).decode("utf-8"), any_text=True)
         if not isinstance(content, dict):
             raise ValueError("not an object")
         check(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))[:80]
+        value = "" if first["type"] == "missing" else f" = {str(first['input'])[:60]!r}"
+        raise UserError(f"{path}: {name}{value}: {first['msg'].lower()}. {remedy}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: missing or not readable. {remedy}") from error
     return content
 
@@ -254,6 +266,10 @@ def cannot_write(path: Path, error: OSError) -> UserError:
         f"cannot write {path}: {reason}. Files saved earlier are intact. Free space or choose another location, then "
         "run the same command again."
     )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _temporary_names(folder: Path) -> tuple[Path, Path]:

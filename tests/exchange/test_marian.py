@@ -199,7 +199,7 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("d_model", "wide", r"config\.json: missing or not readable"),
+        ("d_model", "wide", r"config\.json: d_model = 'wide': input should be a valid integer"),
         ("vocab_size", 3, r"config\.json: data\.vocab_size = 3"),
         ("eos_token_id", 10_000, r"vocab\.json: has no row 10000"),
         ("decoder_start_token_id", None, r"vocab\.json: has no row None"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickletools
 import struct
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import check_regular, parse_json
 
 OURS = "allyouneed"
 _BUNDLE_KEYS = {"format", "languages", "vocab_size", "config"}
@@ -53,6 +53,7 @@ def identify(path: Path) -> Identity:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder.")
+    check_regular(path)
     found = _folder(path) if path.is_dir() else _file(path)
     if found is None:
         raise UserError(
@@ -167,8 +168,8 @@ def _is_marian_binary(path: Path) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     """Read a JSON object; empty if there is none."""
-    with suppress(OSError, ValueError, RecursionError):
+    with suppress(OSError, ValueError):
         if path.stat().st_size <= _MOST_JSON:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_bytes())
             return content if isinstance(content, dict) else {}
     return {}

@@ -9,6 +9,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.formats import FORMATS
 from allyouneed.languages import describe_pair, language_code
 from allyouneed.suggest import did_you_mean
+from allyouneed.untrusted import check_regular
 
 
 def import_bundle(
@@ -41,6 +42,7 @@ def import_bundle(
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder. import {format} takes {FORMATS[format].takes}.")
+        check_regular(path)
     languages = (language_code(source), language_code(target)) if source and target else None
     bundle = FORMATS[format].load()(paths, run, languages)
     direction, *remarks = describe_pair(*bundle.languages)

@@ -7,7 +7,6 @@ connection) say whether norms come before or after.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from allyouneed.exchange.reading.segmentation import describe_segmenters, find_m
 from allyouneed.exchange.reading.segmenter_files import read_segmenters
 from allyouneed.exchange.reading.stored_weights import StoredWeights
 from allyouneed.exchange.reading.yaml_text import read_yaml
+from allyouneed.untrusted import parse_json
 
 _CONFIG, _VOCABULARIES = "config", ("vocab.src.0.json", "vocab.trg.0.json")
 _SIDES = ("encoder", "decoder")
@@ -148,11 +148,11 @@ def _read_vocabulary(path: Path) -> ImportedVocabulary:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("too large")
-        rows = json.loads(path.read_bytes())
+        rows = parse_json(path.read_bytes())
         tokens = {row: token for token, row in rows.items()}
         if sorted(tokens) != list(range(len(rows))):
             raise ValueError("rows are not consecutive")
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: not a vocabulary of Sockeye ({error}). Get the file again.") from error
     return order_vocabulary(path, [tokens[row] for row in range(len(rows))], _SPECIAL)
 

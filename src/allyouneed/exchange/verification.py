@@ -9,6 +9,7 @@ from pathlib import Path
 
 from allyouneed.errors import UserError
 from allyouneed.files import MANIFEST, check_folder
+from allyouneed.untrusted import check_regular
 
 _REMEDY = "Download, export or train it again."
 
@@ -26,6 +27,8 @@ def verify_checksums(path: Path) -> str:
     Raises:
         UserError: If a file is missing or has changed, or if there are no checksums.
     """
+    if path.exists():
+        check_regular(path)
     if path.is_file():
         return f"{path}: {_verify_zip(path)} files match their checksums"
     folder = next((folder for folder in (path / "bundle", path) if (folder / MANIFEST).is_file()), None)

@@ -13,8 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol
 
-import sentencepiece
-
+from allyouneed.data.tokens.sentencepiece_model import open_model
 from allyouneed.errors import UserError
 
 _END = "</w>"  # the end of a word in BPE codes
@@ -70,8 +69,7 @@ class SentencePieceSegmenter:
 
     def __init__(self, model: bytes):
         self.model = model
-        self._processor = sentencepiece.SentencePieceProcessor()
-        self._processor.LoadFromSerializedProto(model)
+        self._processor = open_model(model)
 
     def split(self, text: str) -> list[str]:
         """Return the tokens of a text."""

@@ -6,11 +6,14 @@ is small: a message is a sequence of fields, each with a number, a wire type and
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
+
+import sentencepiece
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")  # in the order of their ids: PAD, UNK, BOS, EOS
 ALGORITHMS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
@@ -113,6 +116,24 @@ class ModelFile:
         """Serialise the model."""
         pieces = [_Field(_PIECES, _BYTES, _serialise(_piece_fields(piece))) for piece in self.pieces]
         return _serialise([*pieces, _Field(_TRAINER, _BYTES, _serialise(self.trainer)), *self.others])
+
+
+def open_model(content: bytes) -> sentencepiece.SentencePieceProcessor:
+    """Load a serialised model to segment text.
+
+    Raises:
+        RuntimeError: If it is something else, or one of its pieces is not text or has a score that is not finite.
+    """
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(content)
+        ids = list(range(processor.vocab_size()))
+        processor.id_to_piece(ids)
+    except UnicodeDecodeError as error:  # of a piece, or of SentencePiece's own message
+        raise RuntimeError("a piece is not valid Unicode") from error
+    if not all(map(math.isfinite, processor.get_score(ids))):
+        raise RuntimeError("a score is not a finite number")
+    return processor
 
 
 def read_model(content: bytes) -> ModelFile:

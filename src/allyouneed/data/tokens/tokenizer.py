@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import sentencepiece
-
 from allyouneed.data.directions import CODE
-from allyouneed.data.tokens.sentencepiece_model import ModelFile, read_model
+from allyouneed.data.tokens.sentencepiece_model import ModelFile, open_model, read_model
 from allyouneed.errors import UserError
+from allyouneed.untrusted import read_regular
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
+_LARGEST = 1 << 28  # bytes of a model
 _NOT_TEXT = {PAD, BOS, EOS}
 LINE_ENDS = re.compile(r"[\r\n]+")
 SHARED_FILE, SEPARATE_FILES = "tokenizer.model", ("source.model", "target.model")
@@ -40,8 +40,7 @@ class Tokenizer:
     def __init__(self, model: bytes, target: Tokenizer | None = None):
         self.model = model
         self.target = target or self
-        self._processor = sentencepiece.SentencePieceProcessor()
-        self._processor.LoadFromSerializedProto(model)
+        self._processor = open_model(model)
         self._pieces = self._processor.id_to_piece(list(range(self._processor.vocab_size())))
 
     def __len__(self) -> int:
@@ -131,7 +130,7 @@ def load_tokenizer(path: Path, target: Tokenizer | None = None) -> Tokenizer:
         UserError: If the file is missing or is not a SentencePiece model.
     """
     try:
-        return Tokenizer(path.read_bytes(), target)
+        return Tokenizer(read_regular(path, _LARGEST), target)
     except (OSError, RuntimeError) as error:
         remedy = f"For a RUN, delete {path.parent} and run the same command again; for a bundle, download it again."
         raise UserError(f"{path}: missing, or not a SentencePiece model. {remedy}") from error

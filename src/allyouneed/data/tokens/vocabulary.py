@@ -28,7 +28,9 @@ from allyouneed.data.tokens.tokenizer import (
     load_tokenizer,
 )
 from allyouneed.errors import UserError
+from allyouneed.untrusted import parse_json, read_regular
 
+_LARGEST = 1 << 28  # bytes of a file
 ADDED = -1  # the row of a start token that the original vocabulary lacks
 _VOCABULARY = "vocabulary.json"
 _MODELS = {
@@ -171,7 +173,7 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
     ):
         return _load_own(folder)
     try:
-        sides = json.loads((folder / _VOCABULARY).read_bytes())
+        sides = parse_json(read_regular(folder / _VOCABULARY, _LARGEST))
         (source, source_vocabulary), (target, target_vocabulary) = (_side(folder, sides, side) for side in range(2))
         tokenizer = VocabularyTokenizer(target, target_vocabulary)
         if source_vocabulary == target_vocabulary and _described(source) == _described(target):
@@ -186,7 +188,7 @@ def _side(folder: Path, sides: dict[str, Any], side: int) -> tuple[Segmenter, Vo
     content = sides[("source", "target")[side]]
     settings = content.get("segmenter", {"kind": SentencePieceSegmenter.kind})
     files = _MODELS.get(base_kind(settings))
-    model = (folder / files[side]).read_bytes() if files else b""
+    model = read_regular(folder / files[side], _LARGEST) if files else b""
     return load_segmenter(model, settings, content["names"]), Vocabulary(content["names"], content["rows"])
 
 

@@ -6,7 +6,6 @@ MiniSBD) that split text into sentences; they are not used.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from allyouneed.exchange.reading.licence import LICENCE_FILES, MOST_LICENCE, lic
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.segmenter_files import segmenter_of
 from allyouneed.files import sha256
+from allyouneed.untrusted import parse_json
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 
 _METADATA, _SEGMENTER, _BPE = "metadata.json", "sentencepiece.model", "bpe.model"
@@ -91,8 +91,8 @@ def _segmenters(archive: ZipFile, root: str, path: Path, codes: tuple[object, ob
 def _metadata(archive: ZipFile, entry: str, path: Path) -> dict[str, Any]:
     try:
         content = _read(archive, entry, path)
-        metadata = json.loads(content) if len(content) <= _LARGEST_METADATA else None
-    except (ValueError, RecursionError) as error:
+        metadata = parse_json(content) if len(content) <= _LARGEST_METADATA else None
+    except ValueError as error:
         raise UserError(f"{path}: {_METADATA} is not valid JSON. {_REMEDY}") from error
     if not isinstance(metadata, dict):
         raise UserError(f"{path}: {_METADATA} is not a JSON object of at most {_LARGEST_METADATA >> 20} MiB. {_REMEDY}")

@@ -6,7 +6,6 @@ the vocabulary has none of these, or the decoder starts from another special tok
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from itertools import chain, count
@@ -20,6 +19,7 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.data.tokens.vocabulary import Vocabulary
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2.model_file import CONFIG, REMEDY, ModelFolder, Variables
+from allyouneed.untrusted import parse_json
 
 _LARGEST_FILE = 1 << 28  # bytes
 _PADDING = ("<pad>", "<blank>", "[PAD]")
@@ -222,8 +222,8 @@ def _read_tokens(folder: ModelFolder, name: str, unknown: str) -> list[str]:
 
 def _read_json(folder: ModelFolder, name: str) -> Any:
     try:
-        return json.loads(_read_text(folder, name))
-    except (ValueError, RecursionError) as error:
+        return parse_json(_read_text(folder, name), any_text=True)
+    except ValueError as error:
         raise UserError(f"{folder.path / name}: not valid JSON. {REMEDY}") from error
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
+from allyouneed.bundle import Bundle, build_model, check_size, load_weights, save_bundle
 from allyouneed.config import Config, config_from
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
@@ -21,10 +22,6 @@ from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
 
-_INTEGERS = (
-    *("d_model", "vocab_size", "pad_token_id", "eos_token_id"),
-    *(f"{side}_{size}" for side in ("encoder", "decoder") for size in ("layers", "ffn_dim", "attention_heads")),
-)
 _WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
 _ACTIVATION = "gelu"  # of `MarianConfig`
 _HALVES = (torch.float16, torch.bfloat16)
@@ -38,6 +35,32 @@ _ACTIVATIONS = {
     **dict.fromkeys(("gelu", "gelu_python"), "gelu"),
     **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh"), "gelu_tanh"),
 }
+
+
+class _Settings(BaseModel):
+    """Types of the settings in `config.json` that are read; their values are checked where they are used."""
+
+    model_config = ConfigDict(strict=True)
+
+    d_model: int
+    vocab_size: int
+    decoder_vocab_size: int | None = None
+    encoder_layers: int
+    decoder_layers: int
+    encoder_ffn_dim: int
+    decoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_attention_heads: int
+    pad_token_id: int
+    eos_token_id: int
+    decoder_start_token_id: int | None = None
+    max_position_embeddings: int = Field(default=MAX_POSITIONS, ge=1, le=1_000_000)
+    dropout: float = 0.1
+    activation_function: str = _ACTIVATION
+    scale_embedding: bool | None = None
+    share_encoder_decoder_embeddings: bool | None = None
+    tie_word_embeddings: bool | None = None
+    num_beams: int | None = None
 
 
 def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
@@ -70,12 +93,13 @@ def _is_native(folder: Path) -> bool:
 
 def _import_transformers(folder: Path, run: Path, languages: tuple[str, str] | None) -> Bundle:
     _check_files(folder)
-    settings = read_json(folder / _CONFIG, _REMEDY, lambda settings: [index(settings[key]) for key in _INTEGERS])
+    settings = read_json(folder / _CONFIG, _REMEDY, _Settings.model_validate)
     config = _read_config(folder, settings)
     tokenizer = _read_tokenizer(folder, settings)
     path = folder / _WEIGHTS
     stored = read_tensors(path)
     config = config.replace(model=_position_settings(stored, path))
+    check_size(config.model, tokenizer, sum(map(Tensor.numel, stored.values())), path)
     model = build_model(config.model, tokenizer)
     vocabularies = tokenizer.vocabulary, tokenizer.target.vocabulary
     try:
@@ -187,7 +211,7 @@ def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> VocabularyTokeniz
 
 def _read_vocabulary(path: Path, settings: dict[str, Any], size: int) -> Vocabulary:
     """Order tokens as this package does: padding, unknown, start and end first, then the others in Marian's order."""
-    rows_by_name = read_json(path, _REMEDY, lambda rows: sorted(rows.values()))
+    rows_by_name = read_json(path, _REMEDY, _check_rows)
     names = {row: name for name, row in rows_by_name.items()}
     if sorted(names) != list(range(size)):
         raise UserError(f"{path}: does not name each of rows 0 to {size - 1} once, as {_CONFIG} requires. {_REMEDY}")
@@ -203,6 +227,12 @@ def _read_vocabulary(path: Path, settings: dict[str, Any], size: int) -> Vocabul
     start_names = ("<s>", "<start>", "<start of sentence>")
     added_name = next(name for name in start_names if name not in rows_by_name or start != pad)
     return Vocabulary([added_name if row == ADDED else names[row] for row in rows], rows)
+
+
+def _check_rows(rows: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError if rows are not numbers, or tokens are not Unicode."""
+    sorted(map(index, rows.values()))
+    "".join(rows).encode()
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import IO
 from zipfile import ZipFile
 
@@ -78,7 +79,10 @@ def _read_array(archive: ZipFile, entry: str, name: str) -> np.ndarray:
     size = archive.getinfo(entry).file_size
     with damage_reported(name), archive.open(entry) as stream:
         read_header = _header_reader(np.lib.format.read_magic(stream))
-        shape, fortran, dtype = read_header(stream)
+        try:
+            shape, fortran, dtype = read_header(stream)
+        except (SyntaxError, TokenError, RecursionError, MemoryError) as error:  # of Python's parser, which numpy calls
+            raise ValueError(f"the header of {entry} is not readable") from error
         if dtype.kind not in _NUMPY_KINDS or dtype.hasobject:
             raise UserError(f"{name}: {entry} has elements of type {dtype}, not numbers. {_REMEDY}")
         start, count = stream.tell(), math.prod(shape)

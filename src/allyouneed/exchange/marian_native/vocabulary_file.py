@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import sentencepiece
 
+from allyouneed.data.tokens.sentencepiece_model import open_model
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary
 from allyouneed.errors import UserError
 
@@ -62,12 +63,10 @@ def read_pieces(content: bytes, name: str) -> sentencepiece.SentencePieceProcess
     Raises:
         UserError: If the file is none.
     """
-    processor = sentencepiece.SentencePieceProcessor()
     try:
-        processor.LoadFromSerializedProto(content)
+        return open_model(content)
     except RuntimeError as error:
         raise UserError(f"{name}: is not a SentencePiece model. {_REMEDY}") from error
-    return processor
 
 
 def _of_pieces(content: bytes, name: str, rows: int) -> Vocabulary:

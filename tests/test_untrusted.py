@@ -1,0 +1,113 @@
+"""Files that come from somebody else are read with limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+
+import pytest
+import torch
+
+from allyouneed.bundle import load_bundle
+from allyouneed.errors import UserError
+from allyouneed.exchange import describe_model, import_bundle, verify_checksums
+from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes
+from allyouneed.untrusted import count_elements, parse_json, read_regular
+from tests.compat import POST_NORM
+from tests.test_bundle import rewritten, with_facts
+
+
+@pytest.mark.parametrize("text", ["[" * 900 + "]" * 900, "[" * 100_000, '{"a":' * 60 + "1" + "}" * 60, '["\\ud800"]'])
+def test_deep_json_and_text_that_is_not_unicode(text, tmp_path):
+    with pytest.raises(ValueError, match=r"nested|surrogates"):
+        parse_json(text)
+    (tmp_path / "a.json").write_text('{"a": ' + text + "}")
+    if "ud800" not in text:
+        with pytest.raises(UserError, match=r"a\.json: missing or not readable\. Do this\."):
+            read_json(tmp_path / "a.json", "Do this.")
+    assert parse_json("[" * 49 + "]" * 49)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_are_not_read(make, tmp_path):
+    make(tmp_path / "config.json")
+    with pytest.raises(OSError, match="not a regular file"):
+        read_regular(tmp_path / "config.json")
+    with pytest.raises(UserError, match=r"config\.json: (is )?(not a regular file|invalid argument)"):
+        read_tensors(tmp_path / "config.json")
+    for function in (describe_model, verify_checksums, lambda path: import_bundle("marian", [path], tmp_path / "run")):
+        with pytest.raises(UserError, match=r"config\.json: is a pipe or a device"):
+            function(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 2) + b"{}" + b"\0",
+        struct.pack("<Q", 9) + b'{"a":[1]}',
+        tensor_bytes({"a": torch.ones(3)})[:-1],
+    ],
+)
+def test_headers_of_tensors_are_compared_with_the_file(content, tmp_path):
+    (tmp_path / "w").write_bytes(content)
+    for function in (count_elements, read_tensors):
+        with pytest.raises(UserError, match="w: not a safetensors file"):
+            function(tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"longest_source": None}, "longest_source = 'None': input should be a valid integer"),
+        ({"longest_source": -1}, "longest_source = '-1': input should be greater than or equal to 1"),
+        ({"languages": ["a"]}, r"languages\.1: field required"),
+        ({"languages": ["a", "b\n"]}, r"languages\.1 = "),
+        ({"config": "x"}, "config = 'x': input should be a valid dictionary"),
+        ({"scores": []}, "scores = "),
+        ({"directions": [1]}, r"directions\.0 = "),
+        ({"numbers_share": 7}, "numbers_share = "),
+    ],
+)
+def test_facts_of_a_bundle_are_typed(facts, message, tmp_path):
+    with pytest.raises(UserError, match=rf"config\.json: {message}.*Download the bundle again"):
+        load_bundle(rewritten(tmp_path / "bundle", "config.json", with_facts(**facts)))
+
+
+def test_sizes_are_compared_before_memory_is_allocated(tmp_path):
+    def absurd(content: bytes) -> str:
+        facts = json.loads(content)
+        facts["config"]["model"] |= {"d_model": 8192, "d_ff": 65_536, "encoder_layers": 10}
+        return json.dumps(facts)
+
+    with pytest.raises(UserError, match=r"model\.safetensors: has [\d,]+ numbers, but its settings are of a model of"):
+        load_bundle(rewritten(tmp_path / "bundle", "config.json", absurd))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(value, tmp_path):
+    folder = tmp_path / "bundle"
+    tensors = read_tensors(rewritten(folder, "README.md", lambda text: text) / "model.safetensors")
+    name = max(tensors)
+    tensors[name].view(-1)[3] = value
+    with pytest.raises(UserError, match=rf"model\.safetensors: {name} has values that are not finite"):
+        load_bundle(rewritten(tmp_path / "changed", "model.safetensors", lambda _: tensor_bytes(tensors)))
+
+
+@pytest.mark.parametrize("names", [["../a"], ["/etc/passwd"], [1], "a"])
+def test_a_manifest_names_files_of_its_folder(names, tmp_path):
+    (tmp_path / "a").write_text("a")
+    sums = dict.fromkeys(names, "x") if isinstance(names, list) and isinstance(names[0], str) else names
+    (tmp_path / "manifest.json").write_text(json.dumps({"sha256": sums}))
+    with pytest.raises(UserError, match=r"manifest\.json: missing or not readable"):
+        check_folder(tmp_path, (), "Get it again.")
+
+
+def test_a_tokenizer_of_garbage(tmp_path):
+    for content in (b"\xff\xfe nonsense", b"\n\x07\n\x02\xff\xfe\x15\0\0\0\0"):
+        with pytest.raises(UserError, match=r"tokenizer\.model: missing, or not a SentencePiece model"):
+            load_bundle(rewritten(tmp_path / str(len(content)), "tokenizer.model", lambda _, new=content: new))
+    assert load_bundle(POST_NORM)
