@@ -58,8 +58,9 @@ def check_regular(path: Path) -> None:
         UserError: If one is, or the folder has too many files for a model.
     """
     found = 0
-    for folder, _, names in os.walk(path) if path.is_dir() else [(path.parent, [], [path.name])]:
-        for file in (Path(folder) / name for name in names):
+    inside = ((Path(folder), names) for folder, _, names in os.walk(path))
+    for folder, names in inside if path.is_dir() else [(path.parent, [path.name])]:
+        for file in (folder / name for name in names):
             found += 1
             if found > _MOST_FILES:
                 raise UserError(f"{path}: has more than {_MOST_FILES:,} files. Give the folder of one model.")
