@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.data.tokens.segmenters import SpaceSegmenter
 from allyouneed.errors import UserError
 from allyouneed.exchange.joeynmt.settings import CONFIG, JoeyConfig
 from allyouneed.exchange.reading.imported_bundle import make_bundle
@@ -100,6 +101,8 @@ def import_joeynmt(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
     used = [path, folder / CONFIG, *files, *segmenters]
     languages = config.languages(languages)
     bundle = make_bundle(path, "Joey NMT", used, converted, tokenizer, languages, config.search_settings())
+    if all(side.kind == SpaceSegmenter.kind for side in sides):
+        bundle.notes["remarks"] = "The model's units are words: text in and out is tokens separated by spaces."
     save_bundle(bundle, run / "bundle")
     return bundle
 
