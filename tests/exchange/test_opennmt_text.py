@@ -7,6 +7,7 @@ import json
 import pytest
 
 from allyouneed import UserError
+from allyouneed.exchange.description import describe_model
 from allyouneed.exchange.eole.importer import import_eole
 from allyouneed.exchange.importer import import_bundle
 from allyouneed.exchange.opennmt_py import import_opennmt_py
@@ -63,3 +64,11 @@ def test_with_one_vocabulary_both_sides_have_the_subword_model_of_the_source(cod
     bundle = import_eole([folder], tmp_path / "run", ("de", "en"))
     assert bundle.notes["remarks"] == "Text is segmented by BPE codes."
     assert bundle.tokenizer.target is bundle.tokenizer
+
+
+def test_opennmt_tf_is_imported_through_ctranslate2(tmp_path):
+    with pytest.raises(UserError, match=r"ct2-opennmt-tf-converter .* import ctranslate2 CT2"):
+        import_bundle("opennmt-tf", [tmp_path], tmp_path / "run")
+    for name in ("checkpoint", "ckpt-100.index", "ckpt-100.data-00000-of-00001"):
+        (tmp_path / name).touch()
+    assert "ct2-opennmt-tf-converter" in describe_model(tmp_path)

@@ -19,6 +19,7 @@ _NPZ, _ZIP, _PICKLE = b"\x93NUMPY", b"PK\x03\x04", b"\x80\x02"
 _MOST_JSON = 1 << 26  # bytes of a settings file
 _MOST_PICKLE = 1 << 22  # bytes of a checkpoint's structure that are looked at
 _CTRANSLATE2_VERSIONS = range(1, 10)
+_TENSORFLOW = "a model of TensorFlow. Convert one of OpenNMT-tf by ct2-opennmt-tf-converter, and import the result"
 _LEGACY_PICKLES = 4  # of a checkpoint before PyTorch 1.6: a mark, its version, the system, the content
 _MARIAN_BINARY = 1  # version of Marian's binary format
 _CHECKPOINTS = {  # names found in a checkpoint's structure
@@ -72,6 +73,8 @@ def _folder(folder: Path) -> Identity | None:
     settings = _json(folder / "config.json")
     if "model_type" in settings and names & {"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"}:
         return _hugging_face(str(settings["model_type"]), folder)
+    if "saved_model.pb" in names or any(f"{name[:-6]}.data-00000-of-00001" in names for name in names):  # X.index
+        return Identity("", _TENSORFLOW, folder)
     if "model.bin" in names and _is_ctranslate2(folder / "model.bin"):
         return Identity("ctranslate2", "a CTranslate2 model", folder)
     if "metadata.json" in names and (folder / "model" / "model.bin").is_file():

@@ -31,6 +31,12 @@ def import_bundle(
         UserError: If the format does not exist, a path is missing, only one language is given, the folder has files, or
             the model cannot be represented (see the format's module).
     """
+    if format == "opennmt-tf":
+        raise UserError(
+            "opennmt-tf: models of OpenNMT-tf are imported through CTranslate2. Install ctranslate2 and OpenNMT-tf, "
+            "convert the model, ct2-opennmt-tf-converter --config config.yml --auto_config --output_dir CT2, and "
+            "import CT2: import ctranslate2 CT2 SUBWORDS.model RUN."
+        )
     if format not in FORMATS:
         raise UserError(f"format {format}{did_you_mean(format, FORMATS)} Choose {', '.join(FORMATS)}.")
     if bool(source) != bool(target):
