@@ -243,6 +243,22 @@ def test_joeynmt(norm, tmp_path):
     check("joeynmt", tensors, tmp_path / "run", end=True, epsilon=1e-6, activation=F.gelu, **rules)
 
 
+def test_characters_of_joeynmt(tmp_path):
+    pytest.importorskip("yaml", reason="the package pyyaml is not installed")
+    side, folder = "layer_norm: post, embeddings: {scale: False}", tmp_path / "joey"
+    write_joeynmt(folder, tensors_of("joeynmt", final=False), side)
+    for name in ("src_vocab.txt", "trg_vocab.txt"):
+        (folder / name).write_text("\n".join([*TOKENS["joeynmt"][:-1], "▁"]) + "\n")
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("level: word", "level: char, lowercase: True"))
+    tokenizer = import_joeynmt([folder], tmp_path / "run").tokenizer
+    ids = tokenizer.encode("Ab c")  # Joey NMT's own tokens of this text
+    assert [tokenizer.vocabulary.names[index] for index in ids] == ["a", "b", "▁", "c"]
+    assert tokenizer.decode(ids) == "ab c"
+    bundle = load_bundle(tmp_path / "run")
+    assert bundle.tokenizer.encode("Ab c") == ids
+
+
 REFUSED = [{"max_relative_positions": 20}, {"self_attn_type": "average"}, {"copy_attn": True}, {"layer_norm": "rms"}]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ _DECODER = StackNames(
     "decoder.layer_norm",
 )
 _RENAMED = {".a_2": ".weight", ".b_2": ".bias", "generator.0.": "generator."}  # of versions 0 and 1
+_MASK = re.compile(r"decoder\.transformer_layers\.\d+\.mask")  # of later tokens, which version 0 stores
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "swish"}
 _SUPPORTED: dict[str, tuple[object, ...]] = {
     "encoder_type": ("transformer",),
@@ -68,7 +70,7 @@ _SUPPORTED: dict[str, tuple[object, ...]] = {
     "position_encoding": (True,),
     "pos_ffn_activation_fn": tuple(_ACTIVATIONS),
     "layer_norm": ("standard",),
-    "generator_function": ("softmax",),
+    "generator_function": ("softmax", "log_softmax"),
     "multiquery": (False,),
     "parallel_residual": (False,),
     "copy_attn": (False,),
@@ -144,6 +146,7 @@ def _tensors(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tenso
     if checkpoint.get("generator"):
         generator = read_weights(path, checkpoint["generator"])
         stored |= {f"generator.{name}": tensor for name, tensor in generator.items()}
+    stored = {name: tensor for name, tensor in stored.items() if not _MASK.fullmatch(name)}
     for old, new in _RENAMED.items():
         stored = {name.replace(old, new) if old in name else name: tensor for name, tensor in stored.items()}
     return stored, [path]
@@ -177,10 +180,13 @@ def _read_vocabularies(path: Path, stored: Any) -> tuple[ImportedVocabulary, Imp
 
 def _tokens(path: Path, stored: Any) -> list[Any]:
     if isinstance(stored, StandIn) and "fields" in stored.attributes:
-        fields = stored.attributes["fields"]
-        if not isinstance(fields, list) or len(fields) != 1:
+        stored = stored.attributes["fields"]
+    if isinstance(stored, list) and stored and isinstance(stored[0], tuple):  # a name and a field for each feature
+        if len(stored) != 1:
             raise UserError(f"{path}: features of tokens are not supported. The model cannot be imported.")
-        stored = fields[0][1] if isinstance(fields[0], tuple) and len(fields[0]) == _PAIR else None
+        stored = stored[0][1] if len(stored[0]) == _PAIR else None
+    if isinstance(stored, StandIn) and stored.attributes.get("lower"):
+        raise UserError(f"{path}: its text is converted to lower case, which is not supported.")
     if isinstance(stored, StandIn) and "vocab" in stored.attributes:
         stored = stored.attributes["vocab"]
     if isinstance(stored, StandIn):
