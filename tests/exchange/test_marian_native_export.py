@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+import numpy as np
 import pytest
 import sentencepiece
 import torch
@@ -173,6 +174,33 @@ def test_a_model_of_marian_s_own_kind_goes_back_unchanged(tied, tmp_path):
     export_marian_native(imported, tmp_path / "again")
     assert yaml.safe_load((tmp_path / "again" / DECODER).read_text())["normalize"] == 0.7
     assert (tmp_path / "again" / MODEL).read_bytes() == (tmp_path / "out" / MODEL).read_bytes()
+
+
+@pytest.mark.parametrize("settings", SHAPES[3::3], ids=str)
+@torch.inference_mode()
+def test_the_newer_kind_comes_back(settings, tmp_path):
+    """Export, import and export again: our logits, and the same tensors."""
+    bundle = random_bundle(**settings)
+    export_marian_native(bundle, tmp_path / "out")
+    assert MarianModel(tmp_path / "out" / MODEL).options["type"] == "transformer-new"
+    imported = import_native([tmp_path / "out"], tmp_path / "run", ("de", "en"))
+    tokenizers = bundle.tokenizer, imported.tokenizer
+    pieces = tokenizers[0].pieces(range(len(tokenizers[0])))
+    possible = [i for i in range(len(pieces)) if i not in (PAD, UNK, BOS)]
+    theirs_possible = [imported.tokenizer.vocabulary.names.index(pieces[i]) for i in possible]
+    for source, target in zip(TEXTS, TEXTS[::-1], strict=True):
+        ours, theirs = (
+            each.model(
+                torch.tensor([[*tokenizer.encode(source), EOS]]), torch.tensor([[BOS, *tokenizer.encode(target)]])
+            )[0]
+            for each, tokenizer in zip((bundle, imported), tokenizers, strict=True)
+        )
+        difference = ours[:, possible] - theirs[:, theirs_possible]
+        assert difference.abs().max() < 1e-5 * max(10, ours.abs().max())
+    export_marian_native(imported, tmp_path / "again")
+    first, second = (MarianModel(tmp_path / name / MODEL).tensors for name in ("out", "again"))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 @needs_marian
