@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from allyouneed.bundle import load_bundle
 from allyouneed.exchange import export_bundle
 from allyouneed.exchange.description import describe_model
 from allyouneed.exchange.exporter import FORMATS, refusal
+from allyouneed.exchange.reading.licence import find_licence
 from tests.compat import POST_NORM, PRE_NORM
 from tests.exchange.opus import write_marian
 
@@ -63,6 +66,56 @@ def test_without_languages_and_damaged(tmp_path):
     facts = described(tmp_path / "opus")
     assert "source.spm: missing" in facts["cannot be imported"]
     assert "can become" not in facts
+
+
+@pytest.mark.parametrize(
+    ("head", "licence"),
+    [
+        ("license: [mit, 'apache-2.0']", "mit, apache-2.0"),
+        ("license:\n- mit\n  - cc0-1.0\nlanguage: de", "mit, cc0-1.0"),
+        ('license: other\nlicense_name: "company"', "company"),
+        ("licence:   \nlanguage: de", None),
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_licence_of_a_model_card(head, licence, mark, tmp_path):
+    (tmp_path / "README.md").write_text(f"{mark}---\n{head}\n---\n# A model\n", encoding="utf-8")
+    assert find_licence(tmp_path) == (f"{licence} (README.md)" if licence else None)
+
+
+def test_the_licence_of_an_archive_is_inside_it(tmp_path):
+    (tmp_path / "LICENSE").write_text("Of another thing\n")
+    with zipfile.ZipFile(tmp_path / "opus.zip", "w") as archive:
+        archive.writestr("model/LICENSE", "\nCC-BY 4.0\n")
+    assert find_licence(tmp_path / "opus.zip") == "CC-BY 4.0 (LICENSE)"
+    zipfile.ZipFile(tmp_path / "opus.zip", "w").close()
+    assert find_licence(tmp_path / "opus.zip") is None
+
+
+@pytest.mark.parametrize("missing", ["source.spm", "vocab.json", "model.safetensors"])
+def test_a_marian_folder_without_a_file(missing, tmp_path):
+    write_marian(tmp_path / "opus")
+    whole = described(tmp_path / "opus")
+    (tmp_path / "opus" / missing).rename(tmp_path / "opus" / "pytorch_model.bin")
+    facts = described(tmp_path / "opus")
+    assert f"{missing}: missing" in facts["cannot be imported"]
+    names = "layers", "d_model", "d_ff", "heads", "differs from the paper"
+    assert [facts[name] for name in names] == [whole[name] for name in names]
+    added = whole["vocabulary"][0] - facts["vocabulary"][0]  # the start token
+    assert added == 1
+    assert facts["parameters"] == whole["parameters"] - added * (facts["d_model"] + 1)
+    assert "parameters" in describe_model(tmp_path / "opus")
+
+
+def test_a_native_model_without_vocabulary(tmp_path):
+    data = Path(__file__).parent / "data" / "marian"
+    for name, layers in (("transformer-new.npz", [1, 1]), ("transformer.intgemm8.bin", [1, 2])):
+        copied = tmp_path / name
+        copied.write_bytes((data / name).read_bytes())
+        facts = described(copied)
+        assert "0 vocabularies" in facts["cannot be imported"]
+        assert facts["layers"] == layers
+        assert facts["parameters"] > facts["vocabulary"][0] * facts["d_model"]
 
 
 def test_the_command(command, tmp_path):

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import struct
+import tarfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,13 @@ def zipped(**entries: bytes) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in entries.items():
             archive.writestr(name.replace("__", "."), content)
+    return buffer.getvalue()
+
+
+def packed(folder: Path, **files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(write(folder, **files), "wmt")
     return buffer.getvalue()
 
 
@@ -70,6 +78,7 @@ def test_folders(tmp_path):
             ({"config": "", "version": "3.1.34", "params__best": b""}, "sockeye"),
             ({"config__json": "{}", "model__00__safetensors": b"", "vocab__json": "{}"}, "eole"),
             ({"config__yaml": "", "best__ckpt": b""}, "joeynmt"),
+            ({"config__yaml": "", "best__ckpt": b"", "logits__npz": zipped(a__npy=b"")}, "joeynmt"),
         ]
     ):
         assert identify(write(tmp_path / str(number), **files)).system == system, files
@@ -87,14 +96,18 @@ def test_files(tmp_path):
         model__intgemm__bin=struct.pack("<QQ", 1, 40),
         weights__safetensors=b"",
         text__txt="Ein Hund rennt.",
+        wmt__tar__gz=packed(tmp_path / "wmt", model__pt=b"", dict__de__txt=b""),
     )
-    systems = {path.name: identify(path).system for path in sorted(tmp_path.iterdir()) if path.suffix != ".txt"}
+    systems = {
+        path.name: identify(path).system for path in sorted(tmp_path.iterdir()) if path.suffix not in (".txt", "")
+    }
     assert systems == {
         "model.npz": "marian",
         "de_en.argosmodel": "argos",
         "opus.zip": "marian",
         "model.intgemm.bin": "marian",
         "weights.safetensors": "",
+        "wmt.tar.gz": "fairseq",
     }
     for name in ("text.txt", "missing"):
         with pytest.raises(UserError, match=name):

@@ -57,6 +57,30 @@ def test_translations_are_identical(beam_size, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("alpha", [None, 2.0])
+def test_the_search_of_transformers_is_imported(alpha, tmp_path):
+    """Translations with the folder's own settings, whose default length penalty is 1."""
+    folder, run = tmp_path / "marian", tmp_path / "run"
+    export_marian(load_bundle(POST_NORM), folder)
+    (folder / "manifest.json").unlink()
+    settings = json.loads((folder / "generation_config.json").read_text())
+    del settings["length_penalty"]
+    settings |= {} if alpha is None else {"length_penalty": alpha}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    search = import_marian([folder], run).config.search
+    assert (search.length_penalty, search.length_offset) == (alpha or 1.0, 0.0)
+    from transformers import MarianMTModel, MarianTokenizer
+
+    model, tokenizer = MarianMTModel.from_pretrained(folder), MarianTokenizer.from_pretrained(folder)
+    texts = [source for source, _ in toy_pairs(8, seed=3)]
+    ours = Translator.load(run).translate(texts, repetition_guard=False)
+    for text, translation in zip(texts, ours, strict=True):
+        [ids] = model.generate(**tokenizer([text], return_tensors="pt"), max_length=60)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == translation.text
+    export_marian(load_bundle(run), tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "generation_config.json").read_text())["length_penalty"] == (alpha or 1.0)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_import_and_export_round_trip(shape, tmp_path):
     write_marian(tmp_path / "opus", **SHAPES[shape])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.config import ModelConfig
@@ -18,6 +21,7 @@ from allyouneed.exchange.identity import OURS, Identity, identify
 from allyouneed.exchange.reading.licence import find_licence
 from allyouneed.exchange.reading.model_languages import UNKNOWN, UnknownLanguages
 from allyouneed.files import json_line
+from allyouneed.model.transformer import Transformer
 from allyouneed.terminal import program
 
 _SIZES = ("d_model", "d_ff", "decoder_d_ff", "num_heads", "decoder_heads", "encoder_layers", "decoder_layers")
@@ -47,6 +51,7 @@ def describe_model(path: Path, as_json: bool = False) -> str:
     except UserError as error:
         if identity.system == OURS:
             raise
+        facts |= _outline(identity)
         facts["cannot be imported"] = str(error)
     if as_json:
         return json_line(facts, indent=1)
@@ -67,20 +72,38 @@ def _load(identity: Identity) -> Bundle:
             return read([identity.model], Path(temporary) / "unknown", UNKNOWN)
 
 
+def _outline(identity: Identity) -> dict[str, Any]:
+    """Return the sizes that the settings of a model state which cannot be imported, or nothing."""
+    with suppress(UserError):
+        if identity.system in FORMATS and (outline := FORMATS[identity.system].read_outline(identity.model)):
+            model, sizes = outline
+            with torch.device("meta"):  # counts parameters without memory for them
+                counted = Transformer(model, sizes[0], target_vocab_size=dict(enumerate(sizes)).get(1))
+            return _sizes(model, counted.num_parameters(), sizes)
+    return {}
+
+
 def _facts(bundle: Bundle) -> dict[str, Any]:
-    model, tokenizer = bundle.config.model, bundle.tokenizer
+    tokenizer = bundle.tokenizer
+    vocabulary = [len(tokenizer)] if tokenizer.shared else [len(tokenizer), len(tokenizer.target)]
     return {
         "languages": None if bundle.languages == UNKNOWN else bundle.title,
+        **_sizes(bundle.config.model, bundle.model.num_parameters(), vocabulary),
+        "longest source": bundle.longest_source,
+        "beam size": bundle.config.search.beam_size,
+        "can become": {name: refusal(bundle, name) or True for name in EXPORTS},
+    }
+
+
+def _sizes(model: ModelConfig, parameters: int, vocabulary: list[int]) -> dict[str, Any]:
+    return {
         "layers": [model.encoder_layers, model.decoder_layers],
         "d_model": model.d_model,
         "d_ff": [model.encoder.d_ff, model.decoder.d_ff],
         "heads": [model.encoder.heads, model.decoder.heads],
-        "parameters": bundle.model.num_parameters(),
-        "vocabulary": [len(tokenizer)] if tokenizer.shared else [len(tokenizer), len(tokenizer.target)],
-        "longest source": bundle.longest_source,
-        "beam size": bundle.config.search.beam_size,
+        "parameters": parameters,
+        "vocabulary": vocabulary,
         "differs from the paper": dict(_differences(model)),
-        "can become": {name: refusal(bundle, name) or True for name in EXPORTS},
     }
 
 
@@ -102,10 +125,11 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "languages" in facts:
+        yield "languages", facts["languages"] or "not named"
     if "layers" in facts:
         sizes = f"d_model {facts['d_model']:,}, d_ff {_both(facts['d_ff'])}, {_both(facts['heads'])} heads"
         vocabulary = " + ".join(f"{size:,}" for size in facts["vocabulary"])
-        yield "languages", facts["languages"] or "not named"
         yield "architecture", f"{' + '.join(map(str, facts['layers']))} layers, {sizes}"
         yield "parameters", f"{facts['parameters']:,}: {facts['parameters'] * _FP32 / 1e6:,.1f} MB in fp32"
         yield "vocabulary", f"{vocabulary} tokens{', one vocabulary for both sides' * (len(facts['vocabulary']) == 1)}"

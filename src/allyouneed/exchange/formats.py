@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from allyouneed.bundle import Bundle
+    from allyouneed.config import ModelConfig
 
 
 class Format(NamedTuple):
@@ -18,17 +19,35 @@ class Format(NamedTuple):
         function: `module:name` of a function from the model's paths, the folder of the new RUN and the languages, or
             None for those that the model names, to the new bundle, which it has written to `run/bundle`.
         takes: The paths that it takes, for the user.
+        outline: `module:name` of a function from a path to the settings and sizes of vocabularies of a model, whose
+            other files may be missing; empty if there is none.
     """
 
     function: str
     takes: str
+    outline: str = ""
 
     def load(self) -> Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle]:
         """Import the module that reads the format, and return its function."""
-        module, name = self.function.split(":")
-        function: Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle]
-        function = getattr(import_module(f"{__package__}.{module}"), name)
+        function: Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle] = _named(self.function)
         return function
+
+    def read_outline(self, path: Path) -> tuple[ModelConfig, list[int]] | None:
+        """Read the settings of a model and the sizes of its vocabularies, or None if the format cannot.
+
+        Raises:
+            UserError: If they are missing, damaged or not supported.
+        """
+        if not self.outline:
+            return None
+        outline: Callable[[Path], tuple[ModelConfig, list[int]]] = _named(self.outline)
+        return outline(path)
+
+
+def _named(function: str) -> Any:
+    """Import `module:name`."""
+    module, name = function.split(":")
+    return getattr(import_module(f"{__package__}.{module}"), name)
 
 
 FORMATS = {
@@ -40,6 +59,7 @@ FORMATS = {
     "marian": Format(
         "hugging_face.importer:import_marian",
         "a folder as transformers or Marian writes it, a .zip of OPUS-MT, or model.npz and its vocabularies",
+        "hugging_face.importer:outline_marian",
     ),
     "fairseq": Format(
         "fairseq.importer:import_fairseq",

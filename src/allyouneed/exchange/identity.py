@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import lzma
 import pickletools
 import struct
+import tarfile
 import zipfile
+import zlib
 from contextlib import suppress
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from allyouneed.errors import UserError
@@ -21,6 +25,8 @@ _MOST_PICKLE = 1 << 22  # bytes of a checkpoint's structure that are looked at
 _CTRANSLATE2_VERSIONS = range(1, 10)
 _TENSORFLOW = "a model of TensorFlow. Convert one of OpenNMT-tf by ct2-opennmt-tf-converter, and import the result"
 _LEGACY_PICKLES = 4  # of a checkpoint before PyTorch 1.6: a mark, its version, the system, the content
+_TARS = (".tar", ".gz", ".tgz", ".bz2", ".xz")
+_MOST_MEMBERS = 1000
 _MARIAN_BINARY = 1  # version of Marian's binary format
 _CHECKPOINTS = {  # names found in a checkpoint's structure
     "fairseq": ({"model"}, {"args", "cfg", "task_state", "extra_state", "optimizer_history"}),
@@ -79,7 +85,7 @@ def _folder(folder: Path) -> Identity | None:
         return Identity("ctranslate2", "a CTranslate2 model", folder)
     if "metadata.json" in names and (folder / "model" / "model.bin").is_file():
         return Identity("argos", "an unpacked Argos package", folder)
-    if "decoder.yml" in names or any(name.endswith(".npz") for name in names):
+    if "decoder.yml" in names or any(_is_marian_npz(path) for path in sorted(folder.glob("*.npz"))):
         return Identity("marian", "a Marian model in its own format", folder)
     if any(name.endswith(".bin") and _is_marian_binary(folder / name) for name in names):
         return Identity("marian", "a Marian model in its binary format", folder)
@@ -94,6 +100,11 @@ def _folder(folder: Path) -> Identity | None:
     return recognised[0]._replace(model=folder) if recognised else None
 
 
+def _is_marian_npz(path: Path) -> bool:
+    found = _file(path)
+    return found is not None and found.system == "marian"
+
+
 def _hugging_face(kind: str, folder: Path) -> Identity:
     if kind == "marian":
         return Identity("marian", "a Marian model in the format of Hugging Face", folder)
@@ -101,6 +112,7 @@ def _hugging_face(kind: str, folder: Path) -> Identity:
 
 
 def _file(path: Path) -> Identity | None:
+    start = b""
     with suppress(OSError), path.open("rb") as file:
         start = file.read(8)
         if start.startswith(_ZIP):
@@ -113,6 +125,8 @@ def _file(path: Path) -> Identity | None:
         return Identity("marian", "a Marian model in its binary format", path)
     if path.suffix in (".spm", ".model") and start[:1] == b"\n":
         return Identity("", "a SentencePiece model, without a translation model", path)
+    if path.suffix in _TARS and _has_checkpoint(path):
+        return Identity("fairseq", "a packed fairseq model", path)
     if path.suffix == ".safetensors":
         return Identity("", "weights without settings and vocabulary", path)
     return None
@@ -134,6 +148,15 @@ def _archive(path: Path) -> Identity | None:
                 with archive.open(name) as structure:
                     return _checkpoint(_texts(structure.read(_MOST_PICKLE)), path)
     return None
+
+
+def _has_checkpoint(path: Path) -> bool:
+    """Return whether an archive has a checkpoint and a dictionary, as the published models of fairseq do."""
+    with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError):
+        with tarfile.open(path) as archive:
+            names = [PurePosixPath(member.name).name for member in islice(archive, _MOST_MEMBERS)]
+        return any(name.endswith(".pt") for name in names) and any(name.startswith("dict.") for name in names)
+    return False
 
 
 def _checkpoint(names: set[str], path: Path) -> Identity | None:

@@ -142,15 +142,16 @@ def _config(bundle: Bundle, source: Vocabulary, target: Vocabulary) -> dict[str,
 
 
 def _generation_config(bundle: Bundle, config: dict[str, Any]) -> dict[str, Any]:
-    """Set the bundle's search without its length penalty, whose formula differs (see `agreement.compare`)."""
+    """Set the bundle's search, without its length penalty where the formula is not |Y|^α, as in transformers."""
+    search = bundle.config.search
     excluded = [config["pad_token_id"], vocabulary_of(bundle.tokenizer.target).rows[UNK], config["bos_token_id"]]
     copied = ("pad_token_id", "eos_token_id", "bos_token_id", "forced_eos_token_id", "decoder_start_token_id")
     return {
         **{name: config[name] for name in copied},
         "bad_words_ids": [[row] for row in excluded if row is not None],
         "renormalize_logits": True,
-        "num_beams": bundle.config.search.beam_size,
-        "length_penalty": 0.0,
+        "num_beams": search.beam_size,
+        "length_penalty": search.length_penalty if search.length_offset == 0 else 0.0,
         "max_length": config["max_position_embeddings"],
     }
 

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from allyouneed.bundle import Bundle, build_model, check_size, load_weights, save_bundle
-from allyouneed.config import Config, config_from
+from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.hugging_face.export import MAX_POSITIONS
 from allyouneed.exchange.hugging_face.weights import POSITIONS, from_marian, unread_tensors
-from allyouneed.exchange.marian_native.native_import import import_native
+from allyouneed.exchange.marian_native.native_import import import_native, outline_native
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids
 from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
@@ -26,7 +26,7 @@ _WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json
 _ACTIVATION = "gelu"  # of `MarianConfig`
 _HALVES = (torch.float16, torch.bfloat16)
 _MOST_POSITIONS = 100_000  # rows of a stored table
-_TOKENIZER = "tokenizer_config.json"
+_TOKENIZER, _GENERATION = "tokenizer_config.json", "generation_config.json"
 _PICKLE = "pytorch_model.bin"
 _REQUIRED = (_CONFIG, _WEIGHTS, "source.spm", "target.spm", _VOCABULARY)
 _REMEDY = "Get the folder again, as `MarianMTModel.save_pretrained` and its tokenizer's `save_pretrained` write it."
@@ -83,6 +83,30 @@ def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
     return import_native(paths, run, languages)
 
 
+def outline_marian(path: Path) -> tuple[ModelConfig, list[int]]:
+    """Read the settings of a Marian model of either format, whose other files may be missing.
+
+    Args:
+        path: A folder, an archive or a model file.
+
+    Returns:
+        Settings of the model, and the size of the vocabulary, or of those of both sides.
+
+    Raises:
+        UserError: If the settings are missing or damaged, or the architecture is not supported.
+    """
+    if not path.is_dir() or _is_native(path):
+        return outline_native(path)
+    settings = _read_settings(path)
+    sizes = [settings["vocab_size"], settings.get("decoder_vocab_size") or settings["vocab_size"]]
+    separate = _optional(path / _TOKENIZER).get("separate_vocabs") or sizes[0] != sizes[1]
+    return _read_config(path, settings).model, sizes if separate else sizes[:1]
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    return read_json(folder / _CONFIG, _REMEDY, _Settings.model_validate)
+
+
 def _is_native(folder: Path) -> bool:
     """Return whether a folder has a model in Marian's own format."""
     if (folder / _CONFIG).is_file() or (folder / _WEIGHTS).is_file():
@@ -93,7 +117,7 @@ def _is_native(folder: Path) -> bool:
 
 def _import_transformers(folder: Path, run: Path, languages: tuple[str, str] | None) -> Bundle:
     _check_files(folder)
-    settings = read_json(folder / _CONFIG, _REMEDY, _Settings.model_validate)
+    settings = _read_settings(folder)
     config = _read_config(folder, settings)
     tokenizer = _read_tokenizer(folder, settings)
     path = folder / _WEIGHTS
@@ -158,9 +182,18 @@ def _read_config(folder: Path, settings: dict[str, Any]) -> Config:
         "activation": _ACTIVATIONS[settings.get("activation_function", _ACTIVATION)],
         "scale_embeddings": bool(settings.get("scale_embedding", False)),
     }
-    beams = settings.get("num_beams") or _optional(folder / "generation_config.json").get("num_beams") or 4
     data = {"vocab_size": settings["vocab_size"]}
-    return config_from({"model": model, "data": data, "search": {"beam_size": beams}}, str(folder / _CONFIG))
+    return config_from({"model": model, "data": data, "search": _search(folder, settings)}, str(folder / _CONFIG))
+
+
+def _search(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Read the settings of `generate`, which divides a log probability by |Y|^α, with α = 1 by default."""
+    named = [_optional(folder / _GENERATION), settings]
+    beams, alpha = (
+        next((value for each in named if (value := each.get(key)) is not None), default)
+        for key, default in (("num_beams", 4), ("length_penalty", 1.0))
+    )
+    return {"beam_size": beams, "length_penalty": alpha, "length_offset": 0.0}
 
 
 def _position_settings(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

@@ -103,6 +103,24 @@ def find_model(paths: Sequence[Path]) -> FoundModel:
     return _with_vocabularies(files, model, decoder)
 
 
+def find_weights(path: Path) -> tuple[ModelFiles, str]:
+    """Find the model file, without its vocabularies.
+
+    Args:
+        path: A folder, a ZIP archive, or a model file.
+
+    Returns:
+        The files, and the name of the model file.
+
+    Raises:
+        UserError: If it is missing or it is not clear which to take.
+    """
+    if path.is_file() and path.name.endswith(_MODELS):
+        return ModelFiles(path.name, _of_folder(path.parent).files), path.name
+    files = _of_folder(path) if path.is_dir() else _of_archive(path)
+    return files, _model(files, _decoder(files))
+
+
 def _named(paths: Sequence[Path]) -> FoundModel:
     models = [path for path in paths if path.name.endswith(_MODELS)]
     if len(models) != 1:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
-from allyouneed.config import Config, config_from
+from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.vocabulary import Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.marian_native.decoder_settings import search_settings
 from allyouneed.exchange.marian_native.import_weights import from_native_tensors
 from allyouneed.exchange.marian_native.model_file import ModelFile, read_model
-from allyouneed.exchange.marian_native.model_files import FoundModel, find_model
+from allyouneed.exchange.marian_native.model_files import FoundModel, ModelFiles, find_model, find_weights
 from allyouneed.exchange.marian_native.model_settings import NativeSettings, native_settings
 from allyouneed.exchange.marian_native.new_names import positions_name
 from allyouneed.exchange.marian_native.vocabulary_file import LARGEST_VOCABULARY, read_pieces, read_vocabulary
@@ -49,11 +49,7 @@ def import_native(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
     """
     found = find_model(paths)
     where = found.files.label(found.model)
-    with found.files.open(found.model) as file:
-        model_file = read_model(file, where)
-    if model_file.settings is None:
-        raise UserError(f"{where}: has no special:model.yml, which describes the model. It is of a version before 1.3.")
-    settings = native_settings(read_yaml(model_file.settings, where), where)
+    model_file, settings = _read(found.files, found.model)
     sides = [_vocabulary(found, side, settings) for side in range(2)]
     tokenizer = _tokenizer(found, sides)
     config, remarks = _config(found, settings, sides, model_file)
@@ -67,6 +63,35 @@ def import_native(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
     bundle = Bundle(model.eval(), tokenizer, config, codes, longest_source, notes=notes)
     save_bundle(bundle, run / "bundle")
     return bundle
+
+
+def outline_native(path: Path) -> tuple[ModelConfig, list[int]]:
+    """Read the settings of a model, whose vocabularies may be missing.
+
+    Args:
+        path: A folder, a ZIP archive, or the model file.
+
+    Returns:
+        Settings of our model, and the rows of its embedding matrix, or of those of both sides.
+
+    Raises:
+        UserError: If the model is missing or damaged, or cannot be represented.
+    """
+    files, name = find_weights(path)
+    model_file, settings = _read(files, name)
+    model = config_from({"model": settings.model}, files.label(name)).model
+    if (table := model_file.tensors.get(positions_name("encoder"))) is not None:
+        model = model.model_copy(update={"max_positions": len(table)})
+    return model, list(settings.rows[: 1 if settings.shared_sides else 2])
+
+
+def _read(files: ModelFiles, name: str) -> tuple[ModelFile, NativeSettings]:
+    where = files.label(name)
+    with files.open(name) as file:
+        model_file = read_model(file, where)
+    if model_file.settings is None:
+        raise UserError(f"{where}: has no special:model.yml, which describes the model. It is of a version before 1.3.")
+    return model_file, native_settings(read_yaml(model_file.settings, where), where)
 
 
 def _vocabulary(found: FoundModel, side: int, settings: NativeSettings) -> Vocabulary:
