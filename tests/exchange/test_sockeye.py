@@ -122,3 +122,9 @@ def test_a_hostile_pickle_is_refused_and_not_executed(tmp_path):
     with pytest.raises(UserError, match="could execute code"):
         import_sockeye([folder], tmp_path / "run", LANGUAGES)
     assert not victim.exists()
+
+
+def test_words_that_the_vocabulary_lacks_cannot_be_forced(tmp_path):
+    translator = Translator(import_sockeye([DATA / "default"], tmp_path / "run", LANGUAGES))
+    with pytest.raises(UserError, match="zebra has a token that is not in the model's vocabulary"):
+        translator.translate(["a"], force_words=["zebra"])

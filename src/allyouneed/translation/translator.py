@@ -16,7 +16,7 @@ import torch
 
 from allyouneed.bundle import Bundle, load_bundle
 from allyouneed.data.batches import pad
-from allyouneed.data.tokens.tokenizer import BOS, EOS
+from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import as_paths
@@ -340,6 +340,7 @@ class Translator:
         encode = self.tokenizer.target.encode
         prefixes = [encode(prefix) for prefix in target_prefix]
         phrases = [[encode(phrase) for phrase in each] for each in force_words]
+        self._refuse_unknown(force_words, phrases)
         self._check_inputs("target_prefix", prefixes, parts)
         self._check_inputs("force_words", phrases, parts)
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
@@ -349,6 +350,16 @@ class Translator:
         guarded = search_guarded([part.ids for split in parts for part in split], search, self._search)
         found = zip(*guarded, strict=True)
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
+
+    def _refuse_unknown(self, force_words: Sequence[Sequence[str]], phrases: Sequence[Sequence[Sequence[int]]]) -> None:
+        """Refuse phrases with tokens that a vocabulary without bytes lacks: the unknown token is never generated."""
+        for words, encoded in zip(force_words, phrases, strict=True):
+            for phrase, ids in zip(words, encoded, strict=True):
+                if UNK in ids:
+                    raise UserError(
+                        f"force_words (--force): {phrase} has a token that is not in the model's vocabulary, so no "
+                        "translation can contain it."
+                    )
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
         self._searched.expect(sum(map(len, sentences)))
