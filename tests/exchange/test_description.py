@@ -107,6 +107,13 @@ def test_a_marian_folder_without_a_file(missing, tmp_path):
     assert "parameters" in describe_model(tmp_path / "opus")
 
 
+def test_the_command_that_imports_takes_what_the_reader_takes():
+    path = Path(__file__).parent / "data" / "ctranslate2-int8" / "model.bin"
+    facts = described(path)
+    assert (facts["model"], facts["import"]) == (str(path), str(path.parent))
+    assert f"import ctranslate2 {path.parent} RUN --from CODE --to CODE" in describe_model(path)
+
+
 def test_a_native_model_without_vocabulary(tmp_path):
     data = Path(__file__).parent / "data" / "marian"
     for name, layers in (("transformer-new.npz", [1, 1]), ("transformer.intgemm8.bin", [1, 2])):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,10 @@ def describe_model(path: Path, as_json: bool = False) -> str:
     except UserError as error:
         if identity.system == OURS:
             raise
-        facts |= _outline(identity)
         facts["cannot be imported"] = str(error)
+        facts |= _outline(identity)
+    else:
+        facts |= {"import": str(identity.model)} if identity.system != OURS else {}
     if as_json:
         return json_line(facts, indent=1)
     return "\n".join(_lines(facts))
@@ -73,13 +74,15 @@ def _load(identity: Identity) -> Bundle:
 
 
 def _outline(identity: Identity) -> dict[str, Any]:
-    """Return the sizes that the settings of a model state which cannot be imported, or nothing."""
-    with suppress(UserError):
+    """Return the sizes that the settings of a model state which cannot be imported, or why they are refused."""
+    try:
         if identity.system in FORMATS and (outline := FORMATS[identity.system].read_outline(identity.model)):
             model, sizes = outline
             with torch.device("meta"):  # counts parameters without memory for them
                 counted = Transformer(model, sizes[0], target_vocab_size=dict(enumerate(sizes)).get(1))
             return _sizes(model, counted.num_parameters(), sizes)
+    except UserError as error:
+        return {"cannot be imported": str(error)}
     return {}
 
 
@@ -140,7 +143,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "cannot be imported", facts["cannot be imported"]
     elif facts["system"] != OURS:
         languages = "" if facts["languages"] else " --from CODE --to CODE"
-        yield "import it with", f"{program()} import {facts['system']} {shlex.quote(facts['model'])} RUN{languages}"
+        yield "import it with", f"{program()} import {facts['system']} {shlex.quote(facts['import'])} RUN{languages}"
     for name, answer in facts.get("can become", {}).items():
         yield f"export to {name}", "yes" if answer is True else f"no: {answer}"
 

@@ -97,6 +97,8 @@ def _folder(folder: Path) -> Identity | None:
         return Identity("joeynmt", "a Joey NMT model", folder)
     checkpoints = sorted(path for path in folder.glob("*.pt") if path.is_file())
     recognised = [each for each in map(_file, checkpoints) if each]
+    if recognised and recognised[0].system == "opennmt-py":  # whose reader takes a checkpoint, here the newest
+        return max(recognised, key=lambda each: each.model.stat().st_mtime)
     return recognised[0]._replace(model=folder) if recognised else None
 
 
