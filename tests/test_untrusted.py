@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from allyouneed.bundle import load_bundle
+from allyouneed.data.tokens.vocabulary import load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.exchange import describe_model, import_bundle, verify_checksums
+from allyouneed.exchange.reading.yaml_text import read_yaml
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes
 from allyouneed.untrusted import count_elements, parse_json, read_regular
 from tests.compat import POST_NORM
@@ -27,6 +29,13 @@ def test_deep_json_and_text_that_is_not_unicode(text, tmp_path):
         with pytest.raises(UserError, match=r"a\.json: missing or not readable\. Do this\."):
             read_json(tmp_path / "a.json", "Do this.")
     assert parse_json("[" * 49 + "]" * 49)
+
+
+@pytest.mark.parametrize("text", ["- " * 200_000, "a: " + "[" * 400_000, "a: " + "{b: " * 100_000])
+def test_deep_yaml(text):
+    pytest.importorskip("yaml", reason="the package pyyaml is not installed")
+    with pytest.raises(UserError, match=r"config: is not valid YAML \(nested too deeply\)"):
+        read_yaml(text, "config")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
@@ -104,6 +113,29 @@ def test_a_manifest_names_files_of_its_folder(names, tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"sha256": sums}))
     with pytest.raises(UserError, match=r"manifest\.json: missing or not readable"):
         check_folder(tmp_path, (), "Get it again.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"names": 1},
+        {"rows": [0]},
+        {"segmenter": {"kind": "space", "moses": {"language": {}}}},
+        {"segmenter": {"kind": "space", "moses": {"language": "../../x"}}},
+        {"segmenter": {"kind": "normalized", "rules": {"lowercase": []}, "inner": {"kind": "space"}}},
+        {"segmenter": {"kind": {}}},
+    ],
+)
+def test_an_imported_tokenizer_is_typed(change, tmp_path):
+    names = ["<pad>", "<unk>", "<s>", "</s>", "a"]
+    side = {"names": names, "rows": [0, 1, 2, 3, 4], "segmenter": {"kind": "space"}}
+    for each, message in ((side, None), ({**side, **change}, r"not a valid tokenizer \(.*\)\.$")):
+        (tmp_path / "vocabulary.json").write_text(json.dumps({"source": each, "target": each}))
+        if message is None:
+            assert load_tokenizers(tmp_path).encode("a") == [4]
+            continue
+        with pytest.raises(UserError, match=message):
+            load_tokenizers(tmp_path)
 
 
 def test_a_tokenizer_of_garbage(tmp_path):

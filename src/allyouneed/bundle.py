@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.directions import Direction
-from allyouneed.data.tokens.tokenizer import SEPARATE_FILES
+from allyouneed.data.tokens.tokenizer import EOS, SEPARATE_FILES
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
@@ -46,7 +46,7 @@ class _Facts(BaseModel):
 
     format: StrictInt
     languages: tuple[_Code, _Code]
-    vocab_size: StrictInt = Field(ge=1)
+    vocab_size: StrictInt = Field(ge=EOS + 1)
     longest_source: StrictInt = Field(ge=1, le=1_000_000)
     scores: dict[str, Any]
     notes: dict[str, Any]
@@ -169,6 +169,12 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     model = build_model(config.model, tokenizer, build)
     _check_variant(facts.variant, model.variant, folder)
     load_weights(model, read_tensors(weights), weights)
+    positions = model.source_embedding.max_positions
+    if positions and facts.longest_source > positions:
+        raise UserError(
+            f"{folder / 'config.json'}: longest_source = {facts.longest_source}, but the model has {positions} "
+            f"positions. {_REMEDY}"
+        )
     return Bundle(
         model,
         tokenizer,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from allyouneed.data.tokens.character_segmenter import CharacterSegmenter
 from allyouneed.data.tokens.normalizing_segmenter import NormalizingSegmenter, TextRules
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 
+_LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,40}")  # the package of the Moses tokenizer has a file for each
 _SPECIAL_TOKENS = 4  # at the beginning of a vocabulary
 
 
@@ -31,11 +35,12 @@ def load_segmenter(model: bytes, settings: Mapping[str, Any], vocabulary: Sequen
     """
     kind = settings.get("kind", SentencePieceSegmenter.kind)
     if kind == NormalizingSegmenter.kind:
-        rules = dict(settings["rules"])
-        moses = Moses(**rules["moses"]) if rules.get("moses") else None
-        inner = load_segmenter(model, settings["inner"], vocabulary)
-        return NormalizingSegmenter(inner, TextRules(**{**rules, "moses": moses}))
-    moses = Moses(**settings["moses"]) if "moses" in settings else None
+        rules = TypeAdapter(TextRules).validate_python(
+            {**settings["rules"], "moses": settings["rules"].get("moses") or None}
+        )
+        return NormalizingSegmenter(load_segmenter(model, settings["inner"], vocabulary), _checked(rules))
+    moses = TypeAdapter(Moses).validate_python(settings["moses"]) if "moses" in settings else None
+    _checked(TextRules(moses=moses))
     if kind == CharacterSegmenter.kind:
         return CharacterSegmenter()
     if kind == SpaceSegmenter.kind:
@@ -48,3 +53,9 @@ def load_segmenter(model: bytes, settings: Mapping[str, Any], vocabulary: Sequen
     if settings.get("restricted"):
         segmenter.restrict(vocabulary[_SPECIAL_TOKENS:])
     return segmenter
+
+
+def _checked(rules: TextRules) -> TextRules:
+    if rules.moses and not _LANGUAGE.fullmatch(rules.moses.language):
+        raise ValueError(f"{rules.moses.language[:40]!r} is not the code of a language")
+    return rules

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pydantic import BaseModel, StrictInt, StrictStr
+
 from allyouneed.data.directions import CODE
 from allyouneed.data.tokens.segmenters import Segmenter, SentencePieceSegmenter
 from allyouneed.data.tokens.stored_segmenters import base_kind, load_segmenter
@@ -180,16 +182,27 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
             return tokenizer
         return VocabularyTokenizer(source, source_vocabulary, tokenizer)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder}: vocabulary.json and its models are not a valid tokenizer ({error}).") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{folder}: vocabulary.json and its models are not a valid tokenizer ({reason}).") from error
+
+
+class _Side(BaseModel):
+    """The vocabulary of a side in `vocabulary.json`, which may come from somebody else."""
+
+    names: list[StrictStr]
+    rows: list[StrictInt]
+    segmenter: dict[str, Any] | None = None
 
 
 def _side(folder: Path, sides: dict[str, Any], side: int) -> tuple[Segmenter, Vocabulary]:
     """Load the segmenter and the vocabulary of the source, 0, or the target, 1."""
-    content = sides[("source", "target")[side]]
-    settings = content.get("segmenter", {"kind": SentencePieceSegmenter.kind})
+    content = _Side.model_validate(sides[("source", "target")[side]])
+    if len(content.names) != len(content.rows) or len(content.names) <= EOS:
+        raise ValueError(f"{len(content.names)} names for {len(content.rows)} rows")
+    settings = content.segmenter or {"kind": SentencePieceSegmenter.kind}
     files = _MODELS.get(base_kind(settings))
     model = read_regular(folder / files[side], _LARGEST) if files else b""
-    return load_segmenter(model, settings, content["names"]), Vocabulary(content["names"], content["rows"])
+    return load_segmenter(model, settings, content.names), Vocabulary(content.names, content.rows)
 
 
 def _described(segmenter: Segmenter) -> tuple[str, bytes, dict[str, Any]]:
