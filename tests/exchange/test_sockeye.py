@@ -128,3 +128,5 @@ def test_words_that_the_vocabulary_lacks_cannot_be_forced(tmp_path):
     translator = Translator(import_sockeye([DATA / "default"], tmp_path / "run", LANGUAGES))
     with pytest.raises(UserError, match="zebra has a token that is not in the model's vocabulary"):
         translator.translate(["a"], force_words=["zebra"])
+    with pytest.raises(UserError, match="target_prefix: zebra has a token"):
+        translator.translate(["a"], target_prefix="zebra")

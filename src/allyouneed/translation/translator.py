@@ -271,7 +271,7 @@ class Translator:
         if not 1 <= num_hypotheses <= limit:
             raise UserError(f"num_hypotheses = {num_hypotheses}: choose 1 to {limit}.")
         options = SearchOptions().replace({"beam_size": beam_size}).resolve(self.bundle.config.search)
-        prefix = self.tokenizer.target.encode(target_prefix)
+        prefix = self._encode_given("target_prefix", target_prefix)
         log_p, tokens = self._next_tokens(parts[0].ids, prefix, num_hypotheses)
         constraints = Constraints(options, prefixes=[[*prefix, token] for token in tokens])
         found = self._search(
@@ -338,9 +338,8 @@ class Translator:
         check_strings("force_words", (phrase for each in force_words for phrase in each))
         parts = self.splitter.split(texts)
         encode = self.tokenizer.target.encode
-        prefixes = [encode(prefix) for prefix in target_prefix]
-        phrases = [[encode(phrase) for phrase in each] for each in force_words]
-        self._refuse_unknown(force_words, phrases)
+        prefixes = [self._encode_given("target_prefix", prefix) for prefix in target_prefix]
+        phrases = [[self._encode_given("force_words (--force)", phrase) for phrase in each] for each in force_words]
         self._check_inputs("target_prefix", prefixes, parts)
         self._check_inputs("force_words", phrases, parts)
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
@@ -351,15 +350,14 @@ class Translator:
         found = zip(*guarded, strict=True)
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
 
-    def _refuse_unknown(self, force_words: Sequence[Sequence[str]], phrases: Sequence[Sequence[Sequence[int]]]) -> None:
-        """Refuse phrases with tokens that a vocabulary without bytes lacks: the unknown token is never generated."""
-        for words, encoded in zip(force_words, phrases, strict=True):
-            for phrase, ids in zip(words, encoded, strict=True):
-                if UNK in ids:
-                    raise UserError(
-                        f"force_words (--force): {phrase} has a token that is not in the model's vocabulary, so no "
-                        "translation can contain it."
-                    )
+    def _encode_given(self, name: str, text: str) -> list[int]:
+        """Encode text that translations must contain, unless the vocabulary lacks a token: none is generated for it."""
+        ids = self.tokenizer.target.encode(text)
+        if UNK in ids:
+            raise UserError(
+                f"{name}: {text} has a token that is not in the model's vocabulary, so no translation can contain it."
+            )
+        return ids
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
         self._searched.expect(sum(map(len, sentences)))
