@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from allyouneed import UserError
 from allyouneed.exchange.description import describe_model
@@ -72,3 +73,25 @@ def test_opennmt_tf_is_imported_through_ctranslate2(tmp_path):
     for name in ("checkpoint", "ckpt-100.index", "ckpt-100.data-00000-of-00001"):
         (tmp_path / name).touch()
     assert "ct2-opennmt-tf-converter" in describe_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.json", {"model": {"encoder": {"heads": "two"}, "decoder": {}}}, "heads = two is not a number"),
+        ("vocab.json", {"specials": {"unk_token": ["<unk>"]}}, "not a text"),
+    ],
+)
+def test_damaged_settings_of_eole_are_refused(file, change, message, tmp_path):
+    folder = tmp_path / "eole"
+    write_eole(folder, tensors_of("eole"))
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | change))
+    with pytest.raises(UserError, match=message):
+        import_eole([folder], tmp_path / "run", ("de", "en"))
+
+
+def test_a_tensor_that_is_a_single_number_is_refused(tmp_path):
+    tensors = tensors_of("opennmt") | {"encoder.transformer.0.feed_forward.w_1.weight": torch.zeros(())}
+    write_opennmt(tmp_path / "model.pt", tensors)
+    with pytest.raises(UserError, match="single number"):
+        import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))

@@ -98,7 +98,10 @@ def import_eole(paths: Sequence[Path], run: Path, languages: tuple[str, str] | N
 
 def _read_vocabularies(path: Path) -> tuple[ImportedVocabulary, ImportedVocabulary]:
     content = read_json(path, REMEDY, lambda content: [len(content[side]) for side in ("src", "tgt")])
-    special = {**_SPECIAL, **(content.get("specials") or {})}
+    named = content.get("specials") or {}
+    special = {**_SPECIAL, **(named if isinstance(named, dict) else {})}
+    if not all(isinstance(token, str | None) for token in special.values()):
+        raise UserError(f"{path}: specials has a value that is not a text. {REMEDY}")
     start = content.get("decoder_start_token") or special["bos_token"]
     lists = [content[side] for side in ("src", "tgt")]
     if (

@@ -35,6 +35,7 @@ _SUPPORTED: dict[str, tuple[object, ...]] = {
     "LM_type": ("causal",),
 }
 _SIZES = ("hidden_size", "layers", "word_vec_size", "src_word_vec_size", "tgt_word_vec_size", "transformer_ff", "heads")
+_NUMBERS = {"heads": (int,), "heads_kv": (int,), "head_dim": (int,), "position_shift": (int,), "norm_eps": (int, float)}
 _USED = {
     *(*_SUPPORTED, *_SIZES, "encoder", "decoder", "embeddings", "head_dim", "heads_kv", "norm_eps", "n_positions"),
     *("position_shift", "normalize", "add_qkvbias", "add_key_bias", "add_final_linear_bias", "add_ffnbias"),
@@ -82,6 +83,9 @@ class EoleConfig:
         sections = [{**whole, **(model.get(name) or {})} for name in ("encoder", "decoder", "embeddings")]
         for section in sections:
             check_settings(path, section, _SUPPORTED)
+            for name, types in _NUMBERS.items():
+                if section.get(name) is not None and type(section[name]) not in types:
+                    raise UserError(f"{path}: {name} = {str(section[name])[:80]} is not a number. {REMEDY}")
             for name, value in section.items():
                 if name not in _USED | _IRRELEVANT and (isinstance(value, list | dict) or value not in _OFF) and value:
                     raise UserError(
@@ -116,7 +120,7 @@ class EoleConfig:
     @property
     def heads(self) -> tuple[int, int]:
         """Heads of encoder and decoder."""
-        encoder, decoder = (int(stack.get("heads", 8)) for stack in self.stacks)
+        encoder, decoder = (int(stack.get("heads") or 8) for stack in self.stacks)
         return max(1, encoder), max(1, decoder)
 
     def sinusoids(self, d_model: int) -> Tensor:
@@ -142,7 +146,7 @@ class EoleConfig:
         return {
             "num_heads": encoder,
             "activation": _ACTIVATIONS[self.stacks[0].get("mlp_activation_fn", "relu")],
-            "norm_epsilon": float(self.stacks[0].get("norm_eps", 1e-5)),
+            "norm_epsilon": float(1e-5 if self.stacks[0].get("norm_eps") is None else self.stacks[0]["norm_eps"]),
             **({"decoder_heads": decoder} if decoder != encoder else {}),
         }
 

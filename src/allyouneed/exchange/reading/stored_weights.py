@@ -30,7 +30,7 @@ class StoredWeights:
         """Remove a tensor and return it in fp32.
 
         Raises:
-            UserError: If it is missing, is not of floating-point numbers, or has values that are not finite.
+            UserError: If it is missing, a single number or not of a float type, or has values that are not finite.
         """
         if name not in self._tensors:
             raise UserError(f"{self.path}: has no tensor {name}. Get the whole model again.")
@@ -39,6 +39,8 @@ class StoredWeights:
             raise UserError(
                 f"{self.path}: {name} has type {str(tensor.dtype).removeprefix('torch.')}, not a float type."
             )
+        if not tensor.dim():
+            raise UserError(f"{self.path}: {name} is a single number. Get the whole model again.")
         if not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{self.path}: {name} has values that are not finite numbers. Get another checkpoint.")
         return tensor.detach().float()
