@@ -39,7 +39,8 @@ def marian_translator(folder: Path, bundle: Bundle) -> TokenTranslator:
         for text in texts:
             source = tokenizer([text], return_tensors="pt")
             max_length = source["input_ids"].shape[1] + extra_length + 1
-            ids = model.generate(**source, num_beams=beam_size, max_length=max_length, length_penalty=0.0)[0]
+            ranked = {"length_penalty": 0.0} if beam_size > 1 else {}  # greedy search has none, and warns of it
+            ids = model.generate(**source, num_beams=beam_size, max_length=max_length, **ranked)[0]
             translations.append(tokenizer.convert_ids_to_tokens([i for i in ids.tolist() if i not in special]))
         return translations
 
