@@ -172,9 +172,9 @@ def _read_vocabularies(path: Path, stored: Any) -> tuple[ImportedVocabulary, Imp
         raise UserError(f"{path}: its vocab has no src and tgt, or has features of tokens, which are not supported.")
     start = stored.get("decoder_start_token", "<s>")
     lists = [_tokens(path, stored[side]) for side in ("src", "tgt")]
-    source, target = (order_vocabulary(path, tokens, ("<blank>", "<unk>", start, "</s>")) for tokens in lists)
     if start not in lists[1] or "</s>" not in lists[1]:
         raise UserError(f"{path}: the target vocabulary has no start token {start!r} or no end token '</s>'.")
+    source, target = (order_vocabulary(path, tokens, ("<blank>", "<unk>", start, "</s>")) for tokens in lists)
     return source, target
 
 

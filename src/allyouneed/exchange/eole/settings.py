@@ -35,6 +35,7 @@ _SUPPORTED: dict[str, tuple[object, ...]] = {
     "LM_type": ("causal",),
 }
 _SIZES = ("hidden_size", "layers", "word_vec_size", "src_word_vec_size", "tgt_word_vec_size", "transformer_ff", "heads")
+_SECTIONS = ("encoder", "decoder", "embeddings")
 _NUMBERS = {"heads": (int,), "heads_kv": (int,), "head_dim": (int,), "position_shift": (int,), "norm_eps": (int, float)}
 _USED = {
     *(*_SUPPORTED, *_SIZES, "encoder", "decoder", "embeddings", "head_dim", "heads_kv", "norm_eps", "n_positions"),
@@ -76,11 +77,11 @@ class EoleConfig:
         """
         path = folder / CONFIG
         content = read_json(
-            path, REMEDY, lambda content: [dict(content["model"][side]) for side in ("encoder", "decoder")]
+            path, REMEDY, lambda content: [dict({"embeddings": {}, **content["model"]}[name]) for name in _SECTIONS]
         )
         model = content["model"]
         whole = {name: value for name, value in model.items() if not isinstance(value, dict)}
-        sections = [{**whole, **(model.get(name) or {})} for name in ("encoder", "decoder", "embeddings")]
+        sections = [{**whole, **(model.get(name) or {})} for name in _SECTIONS]
         for section in sections:
             check_settings(path, section, _SUPPORTED)
             for name, types in _NUMBERS.items():
