@@ -18,7 +18,7 @@ import torch
 from allyouneed.bundle import Bundle, weights_of
 from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import EOS
-from benchmarks.measure.marian import store_marian
+from allyouneed.exchange import export_marian_native
 
 MARIAN = "marian"
 PEERS = ("fairseq", "transformers", "joeynmt", MARIAN)
@@ -45,7 +45,8 @@ def store_weights(bundle: Bundle, folder: Path, name: str) -> Path:
     if config.model_dump(exclude=variable) != ModelConfig().model_dump(exclude=variable):
         raise ValueError(f"peers support only the paper's settings besides {', '.join(sorted(variable))}")
     if name == MARIAN:
-        return store_marian(bundle, folder / name)
+        export_marian_native(bundle, folder / name)
+        return folder / name
     path = folder / "weights.pt"
     torch.save({"config": config.model_dump(), "weights": dict(weights_of(bundle.model))}, path)
     return path
