@@ -169,7 +169,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
     model = build_model(config.model, tokenizer, build)
     _check_variant(facts.variant, model.variant, folder)
     load_weights(model, read_tensors(weights), weights)
-    positions = model.source_embedding.max_positions
+    positions = config.model.learned_positions
     if positions and facts.longest_source > positions:
         raise UserError(
             f"{folder / 'config.json'}: longest_source = {facts.longest_source}, but the model has {positions} "

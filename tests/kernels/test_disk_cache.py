@@ -79,13 +79,13 @@ def test_a_folder_is_complete_once_it_is_marked(empty):
 
 def test_a_part_of_the_kernels_has_a_mark_of_its_own(empty):
     (empty / "training-complete-of-another-version").touch()
-    disk_cache.mark_complete("training-")
-    assert disk_cache.is_complete("training-")
+    disk_cache.mark_complete("training")
+    assert disk_cache.is_complete("training")
     assert not disk_cache.is_complete()
-    assert [file.name for file in empty.iterdir()] == [f"training-{disk_cache._mark()}"]
+    assert [file.name for file in empty.iterdir()] == [disk_cache._mark("training")]
     disk_cache.mark_complete()
-    (empty / f"training-{disk_cache._mark()}").unlink()
-    assert disk_cache.is_complete("training-")  # with all others
+    (empty / disk_cache._mark("training")).unlink()
+    assert disk_cache.is_complete("training")  # with all others
 
 
 def test_the_mark_depends_on_what_numba_compiles_for(empty, monkeypatch):

@@ -180,6 +180,11 @@ class ModelConfig(Section):
         """d_v of the encoder: the setting if given, else d_model / num_heads."""
         return self.encoder.d_v
 
+    @property
+    def learned_positions(self) -> int | None:
+        """Number of learned positions, which limits the length of sentences; None for sinusoids."""
+        return self.max_positions if self.positions == "learned" else None
+
     def count_weights(self, vocab_size: int) -> int:
         """Count the entries of all weight matrices, without biases and layer norms (less than one percent).
 

@@ -258,7 +258,7 @@ def _token_pair(translator: Translator, text: str, translation: str | None) -> t
     source = [*translator.tokenizer.encode(text.strip()), EOS]
     if len(source) == 1:
         raise UserError("the sentence is empty: give a sentence.")
-    positions = translator.model.source_embedding.max_positions
+    positions = translator.positions
     limit = MAX_TOKENS if positions is None else min(MAX_TOKENS, positions - PADDING)
     target = translator.tokenizer.target.encode(translation) if translation is not None else []
     length = max(len(source), len(target) + 1)

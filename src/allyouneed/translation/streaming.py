@@ -79,7 +79,7 @@ def stream_translation(
         )
     resolved = (options or SearchOptions()).resolve(translator.bundle.config.search)
     source_ids = pad([[*ids, EOS]]).to(translator.device)
-    max_length = resolved.longest_output(len(ids), translator.model.target_embedding.max_positions)
+    max_length = resolved.longest_output(len(ids), translator.positions)
     tokenizer, words = translator.tokenizer.target, 1
 
     def check(generated: list[int]) -> None:

@@ -103,6 +103,11 @@ class Translator:
         """
         return self._searched.current()
 
+    @property
+    def positions(self) -> int | None:
+        """Number of learned positions; None if there is no limit."""
+        return self.bundle.config.model.learned_positions
+
     @cached_property
     def _searched(self) -> SearchedModels:
         memory = memory_of(self.bundle)
@@ -276,7 +281,7 @@ class Translator:
         constraints = Constraints(options, prefixes=[[*prefix, token] for token in tokens])
         found = self._search(
             [parts[0].ids] * len(tokens),
-            BatchSearch(options, constraints, (), self.model.target_embedding.max_positions),
+            BatchSearch(options, constraints, (), self.positions),
         )
         texts = [(self.tokenizer.target.decode(best.ids), best.score) for [best] in found]
         named = zip(self.tokenizer.target.pieces(tokens), log_p, texts, strict=True)
@@ -319,7 +324,7 @@ class Translator:
 
     def refuse_beyond_positions(self, length: int, what: str) -> None:
         """Raise `UserError` if `length` tokens, start or end of sentence included, exceed the learned positions."""
-        limit = self.model.source_embedding.max_positions
+        limit = self.positions
         if limit is not None and length > limit:
             raise UserError(
                 f"{what} has {length - 1} tokens; this model has learned positions for {limit - 1}. Shorten it."
@@ -344,8 +349,7 @@ class Translator:
         self._check_inputs("force_words", phrases, parts)
         suppressed = tuple(ids for text in options.suppress_sequences if (ids := encode(text)))
         constraints = Constraints(options, suppressed, for_each_part(prefixes, parts))
-        positions = self.model.target_embedding.max_positions
-        search = BatchSearch(options, constraints or None, for_each_part(phrases, parts), positions)
+        search = BatchSearch(options, constraints or None, for_each_part(phrases, parts), self.positions)
         guarded = search_guarded([part.ids for split in parts for part in split], search, self._search)
         found = zip(*guarded, strict=True)
         return [self._join(text, split, [next(found) for _ in split]) for text, split in zip(texts, parts, strict=True)]
