@@ -72,6 +72,8 @@ def test_learned_positions_are_enough_for_every_switch():
         text += " a"
     for kept in (learned.model.source_embedding, learned.model.target_embedding):
         kept.positions = torch.nn.Parameter(kept.positions[:25].detach().clone())
+    shorter = learned.bundle.config.model.model_copy(update={"max_positions": 25})
+    learned.bundle.config = learned.bundle.config.model_copy(update={"model": shorter})
     data = explorer_data(learned, text, translation=text)
     assert len(data["variants"]) == len(single_switches(learned.model))
     assert all(variant["translation"] for variant in data["variants"].values())

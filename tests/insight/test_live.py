@@ -26,8 +26,16 @@ class Served:
         self.page.goto(ADDRESS)
         self.page.click("#tab-switches")
 
+    def request(self, index: int):
+        """Wait for a request, which a click sends some time later."""
+        for _ in range(3000):
+            if len(self.requests) > index:
+                break
+            self.page.wait_for_timeout(10)
+        return self.requests[index]
+
     def answer(self, index: int) -> None:
-        route = self.requests[index]
+        route = self.request(index)
         switches = switches_from(json.loads(route.request.post_data)["switches"], self.translator.model)
         route.fulfill(json=live_variant(self.translator, TEXT, TRANSLATION, switches))
 
@@ -54,7 +62,7 @@ def test_clicks_before_an_answer_add_up(served, order):
     page.wait_for_selector("#comparison")
     assert served.is_off("scale")
     assert served.is_off("positions")
-    assert json.loads(served.requests[1].request.post_data)["switches"]["scale"] is False
+    assert json.loads(served.request(1).request.post_data)["switches"]["scale"] is False
     both = live_variant(
         served.translator,
         TEXT,
@@ -68,7 +76,7 @@ def test_clicks_before_an_answer_add_up(served, order):
 def test_failed_request_keeps_the_previous_state(served):
     page = served.page
     page.click("[data-switch=scale]")
-    served.requests[0].fulfill(status=429, json={"error": "too many requests"})
+    served.request(0).fulfill(status=429, json={"error": "too many requests"})
     page.wait_for_function("document.querySelector('#state').textContent.includes('too many requests')")
     assert not served.is_off("scale")
     page.click("[data-switch=positions]")
