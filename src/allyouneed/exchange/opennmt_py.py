@@ -2,8 +2,8 @@
 
 A checkpoint has the tensors (of version 3 possibly in safetensors files beside it), the vocabularies (before version 3
 as objects of torchtext) and the options of training. Its models are pre-norm, their position encodings are stored as a
-table, and the source has no end token. Subword
-models are files of their own; the options name the transforms of the training text, see `reading/transforms.py`.
+table, and the source has no end token. Subword models are files of their own; the options name the transforms of the
+training text, see `reading/transforms.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Import of CTranslate2 models: encoder-decoder Transformers of any quantization, dequantised to fp32.
 
-A folder has `model.bin` (`ctranslate2_file.py`), `config.json` and vocabularies (`ctranslate2_vocabulary.py`).
+A folder has `model.bin` (`model_file.py`), `config.json` and vocabularies (`vocabulary.py`).
 What divides text into tokens is found in the folder or given (`segmenters.py`).
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
-from allyouneed.config import Config, config_from
+from allyouneed.config import config_from
 from allyouneed.data.tokens.segmenters import Segmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
 from allyouneed.errors import UserError
@@ -29,13 +29,11 @@ from allyouneed.exchange.ctranslate2.model_file import (
 from allyouneed.exchange.ctranslate2.segmenters import find_segmenters, remark
 from allyouneed.exchange.ctranslate2.vocabulary import Side, read_sides, read_special_tokens
 from allyouneed.exchange.ctranslate2.weights import convert, read_output
+from allyouneed.exchange.reading.imported_bundle import length_settings, longest_source
 from allyouneed.exchange.reading.licence import find_licence
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.segmenter_files import read_segmenters
 from allyouneed.files import MANIFEST, check_folder
-
-_LEAST_VOCABULARY = 16  # of the setting data.vocab_size
-_LONGEST_SOURCE = 512  # tokens; longer sentences are divided, where CTranslate2 truncates those of more than 1,024
 
 
 def import_ctranslate2(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
@@ -95,30 +93,15 @@ def read_bundle(folder: ModelFolder, segmenters: Sequence[Segmenter], languages:
     if variables.unused:
         name = variables.unused[0]
         raise UserError(f"{file.path}: {name} and possibly other variables are unknown. The model cannot be imported.")
-    sections: dict[str, dict[str, Any]] = {"model": settings, **_lengths(settings, file.path)}
-    sections["data"]["vocab_size"] = max(_LEAST_VOCABULARY, len(vocabularies[0].rows))
-    config = config_from(sections, str(folder.path))
+    lengths = length_settings(file.path, settings, len(vocabularies[0].rows))
+    config = config_from({"model": settings, **lengths}, str(folder.path))
     tokenizer = _tokenizer(vocabularies, segmenters)
     model = build_model(config.model, tokenizer)
     load_weights(model, parameters, file.path)
-    limit = min(_LONGEST_SOURCE, model.source_embedding.max_positions or _LONGEST_SOURCE)
     notes = _origin(folder, file, [side.path for side in vocabularies])
     if remarks := " ".join(filter(None, (remark(segmenters), special.remark))):
         notes["remarks"] = remarks
-    return Bundle(model.eval(), tokenizer, config, languages, limit, notes=notes)
-
-
-def _lengths(settings: dict[str, Any], path: Path) -> dict[str, dict[str, int]]:
-    """Return settings of lengths for which there are enough learned positions."""
-    usual = Config()
-    positions = settings.get("max_positions", usual.data.max_length + usual.search.max_extra_length + 1)
-    extra = min(usual.search.max_extra_length, positions // 3)
-    if extra < 1:
-        raise UserError(f"{path}: has only {positions} positions. {REMEDY}")
-    return {
-        "data": {"max_length": min(usual.data.max_length, positions - extra - 1)},
-        "search": {"max_extra_length": extra},
-    }
+    return Bundle(model.eval(), tokenizer, config, languages, longest_source(config), notes=notes)
 
 
 def _origin(folder: ModelFolder, file: ModelFile, vocabularies: Sequence[Path]) -> dict[str, Any]:

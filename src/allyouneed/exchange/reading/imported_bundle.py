@@ -10,12 +10,12 @@ from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.config import Config, config_from
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
+from allyouneed.exchange.reading.licence import find_licence
 from allyouneed.exchange.reading.named_layers import Converted
 from allyouneed.files import sha256
 
 _LEAST_VOCABULARY = 16  # of the setting data.vocab_size, which training a new vocabulary reads
 _LONGEST_SOURCE = 512  # tokens; longer sentences are divided
-_LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
 
 def check_settings(path: Path, settings: Mapping[str, Any], supported: Mapping[str, Collection[object]]) -> None:
@@ -61,31 +61,50 @@ def make_bundle(
     Raises:
         UserError: If a setting is out of bounds, or a parameter has another shape than its model.
     """
+    lengths = length_settings(path, converted.settings, len(tokenizer))
+    lengths["search"] |= search or {}
+    config = config_from({"model": converted.settings, **lengths}, str(path))
+    model = build_model(config.model, tokenizer)
+    load_weights(model, converted.parameters, path)
+    return Bundle(
+        model.eval(), tokenizer, config, languages, longest_source(config), notes=_origin(path, system, files)
+    )
+
+
+def length_settings(path: Path, settings: Mapping[str, Any], vocab_size: int) -> dict[str, dict[str, Any]]:
+    """Return the sections "data" and "search", with lengths for which there are enough learned positions.
+
+    Args:
+        path: The file of the weights, for messages.
+        settings: Settings of the model.
+        vocab_size: Tokens of the source vocabulary.
+
+    Raises:
+        UserError: If there are too few positions to translate.
+    """
     usual = Config()
-    positions = converted.settings.get("max_positions", usual.data.max_length + usual.search.max_extra_length + 1)
+    positions = settings.get("max_positions", usual.data.max_length + usual.search.max_extra_length + 1)
     extra = min(usual.search.max_extra_length, positions // 3)
     if extra < 1:
         raise UserError(f"{path}: has only {positions} positions, too few to translate.")
-    sections = {
-        "model": converted.settings,
+    return {
         "data": {
-            "vocab_size": max(_LEAST_VOCABULARY, len(tokenizer)),
+            "vocab_size": max(_LEAST_VOCABULARY, vocab_size),
             "max_length": min(usual.data.max_length, positions - extra - 1),
         },
-        "search": {**(search or {}), "max_extra_length": extra},
+        "search": {"max_extra_length": extra},
     }
-    config = config_from(sections, str(path))
-    model = build_model(config.model, tokenizer)
-    load_weights(model, converted.parameters, path)
-    limit = min(_LONGEST_SOURCE, model.source_embedding.max_positions or _LONGEST_SOURCE)
-    return Bundle(model.eval(), tokenizer, config, languages, limit, notes=_origin(path, system, files))
+
+
+def longest_source(config: Config) -> int:
+    """Return the number of tokens from which an imported model's sources are divided."""
+    return min(_LONGEST_SOURCE, config.model.learned_positions or _LONGEST_SOURCE)
 
 
 def _origin(path: Path, system: str, files: Sequence[Path]) -> dict[str, Any]:
-    folder = path.resolve().parent
-    licences = [name for name in _LICENCES if (folder / name).is_file()]
+    licence = find_licence(path)
     return {
-        "imported from": f"{system}: {folder.name}/{path.name}",
+        "imported from": f"{system}: {path.resolve().parent.name}/{path.name}",
         "SHA-256": {file.name: sha256(file) for file in files},
-        **({"licence": f"see {licences[0]} of the original"} if licences else {}),
+        **({"licence": licence} if licence else {}),
     }
