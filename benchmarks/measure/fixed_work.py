@@ -28,6 +28,7 @@ from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.engine import Engine
 from allyouneed.translation.engine.screen import screen_weights
 from allyouneed.translation.engine.weights import bias_of
+from allyouneed.translation.search import LengthPenalty
 from benchmarks.measure.callgrind import Counter
 
 Work = dict[str, Callable[[], object]]
@@ -83,7 +84,7 @@ def translation_work() -> Work:
         "encoder and greedy search, swish and padded widths": lambda: of_other_shape.greedy(
             source, limits, scores=True
         ),
-        "encoder and beam search": lambda: engine.beam_search(source, limits, 4, 1.0, 1),
+        "encoder and beam search": lambda: engine.beam_search(source, limits, 4, LengthPenalty(1.0), 1),
     }
 
 

@@ -17,6 +17,7 @@ from allyouneed.insight.variants.switches import (
 )
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.translation.beam_search import beam_search
+from allyouneed.translation.search import LengthPenalty
 
 SOURCE = torch.tensor([[5, 9, 12, 7, 3]])
 TARGET = torch.tensor([[2, 8, 11, 6]])
@@ -91,9 +92,9 @@ def test_a_head_that_is_off_equals_zeros_in_its_columns_of_the_output_matrix(mod
 
 
 def test_uncached_decoding_equals_cached_decoding_with_the_future_mask(small):
-    longest, alpha = [6], 0.6
-    cached = beam_search(small.model, SOURCE, longest, 3, alpha, 3)
-    uncached = beam_search(UncachedModel(small.model, Probe()), SOURCE, longest, 3, alpha, 3)
+    longest, penalty = [6], LengthPenalty(0.6)
+    cached = beam_search(small.model, SOURCE, longest, 3, penalty, 3)
+    uncached = beam_search(UncachedModel(small.model, Probe()), SOURCE, longest, 3, penalty, 3)
     assert [h.ids for h in uncached[0]] == [h.ids for h in cached[0]]
     assert [h.score for h in uncached[0]] == pytest.approx([h.score for h in cached[0]], abs=1e-4)
 
@@ -104,9 +105,9 @@ def test_sentences_of_a_batch_have_different_heads_off(small, future_mask):
     off = [frozenset(), frozenset({("cross", 1, 0)}), frozenset({("encoder", 0, 1), ("decoder", 1, 1)})]
     switches = [Switches(future_mask=future_mask, off=heads) for heads in off]
     longest = [2, 6, 4]
-    together = beam_search(searchable(small.model, switches), SOURCE.expand(3, -1), longest, 2, 0.6)
+    together = beam_search(searchable(small.model, switches), SOURCE.expand(3, -1), longest, 2, LengthPenalty(0.6))
     for one, limit, found in zip(switches, longest, together, strict=True):
-        [alone] = beam_search(searchable(small.model, [one]), SOURCE, [limit], 2, 0.6)
+        [alone] = beam_search(searchable(small.model, [one]), SOURCE, [limit], 2, LengthPenalty(0.6))
         assert [h.ids for h in found] == [h.ids for h in alone]
         assert [h.score for h in found] == pytest.approx([h.score for h in alone], abs=1e-4)
 

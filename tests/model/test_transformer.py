@@ -5,7 +5,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.beam_search import beam_search
-from allyouneed.translation.search import greedy
+from allyouneed.translation.search import LengthPenalty, greedy
 from tests.model.oracles import close, from_marian, marian, randomise
 
 VOCAB, PAD = 50, 0
@@ -162,7 +162,7 @@ def test_an_empty_batch_gives_an_empty_result(plain):
     cache = model.start(empty)
     assert model.decode_step(empty[:, 0], cache).shape == (0, VOCAB)
     with torch.inference_mode():
-        assert beam_search(model, empty, [], 2, 0.6) == greedy(model, empty, []) == []
+        assert beam_search(model, empty, [], 2, LengthPenalty(0.6)) == greedy(model, empty, []) == []
 
 
 def test_torch_compile_traces_the_whole_model():

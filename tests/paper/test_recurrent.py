@@ -9,7 +9,7 @@ from allyouneed.config import ModelConfig, load_recipe
 from allyouneed.model.transformer import Transformer
 from allyouneed.paper.recurrent import AdditiveAttention, RecurrentTranslator, equal_hidden
 from allyouneed.translation.beam_search import beam_search
-from allyouneed.translation.search import greedy
+from allyouneed.translation.search import LengthPenalty, greedy
 
 CONFIG = ModelConfig(d_model=16, d_ff=32, num_heads=2, encoder_layers=1, decoder_layers=1, dropout=0.1)
 
@@ -66,11 +66,11 @@ def test_the_future_is_hidden(model):
 
 def test_beam_size_1_is_greedy_search(model):
     source = torch.tensor([[4, 5, 6, 3], [7, 8, 3, 0]])
-    beam = beam_search(model, source, [6, 6], beam_size=1, alpha=0.0)
+    beam = beam_search(model, source, [6, 6], beam_size=1, penalty=LengthPenalty(0.0))
     assert [hypotheses[0].ids for hypotheses in beam] == [
         hypothesis.ids for hypothesis in greedy(model, source, [6, 6])
     ]
-    assert len(beam_search(model, source, [6, 6], beam_size=3, alpha=0.6, num_hypotheses=3)[0]) == 3
+    assert len(beam_search(model, source, [6, 6], beam_size=3, penalty=LengthPenalty(0.6), num_hypotheses=3)[0]) == 3
 
 
 def test_it_learns_to_copy():

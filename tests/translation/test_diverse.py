@@ -7,6 +7,7 @@ from allyouneed import Translator, UserError
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.search import LengthPenalty
 from tests.translation.test_search import SOURCES, model  # noqa: F401
 
 MAX_LENGTHS = [5, 5, 5]
@@ -18,8 +19,10 @@ def ids_of(found):
 
 
 def test_the_first_group_is_an_ordinary_beam(model):  # noqa: F811
-    plain = beam_search(model, SOURCES, MAX_LENGTHS, 2, 0.6, 2)
-    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, 0.6, groups=3, penalty=1.0, num_hypotheses=6)
+    plain = beam_search(model, SOURCES, MAX_LENGTHS, 2, LengthPenalty(0.6), 2)
+    found = diverse_beam_search(
+        model, SOURCES, MAX_LENGTHS, 6, LengthPenalty(0.6), groups=3, diversity=1.0, num_hypotheses=6
+    )
     for expected, hypotheses in zip(plain, found, strict=True):
         assert hypotheses[0].score >= expected[0].score - 1e-5
         assert {tuple(one.ids) for one in expected} <= {tuple(one.ids) for one in hypotheses}
@@ -27,13 +30,17 @@ def test_the_first_group_is_an_ordinary_beam(model):  # noqa: F811
 
 
 def test_without_a_penalty_all_groups_agree(model):  # noqa: F811
-    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, 0.6, groups=3, penalty=0.0, num_hypotheses=6)
-    plain = beam_search(model, SOURCES, MAX_LENGTHS, 2, 0.6, 2)
+    found = diverse_beam_search(
+        model, SOURCES, MAX_LENGTHS, 6, LengthPenalty(0.6), groups=3, diversity=0.0, num_hypotheses=6
+    )
+    plain = beam_search(model, SOURCES, MAX_LENGTHS, 2, LengthPenalty(0.6), 2)
     assert ids_of(found) == ids_of(plain)
 
 
 def test_with_a_high_penalty_groups_begin_differently(model):  # noqa: F811
-    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 3, 0.0, groups=3, penalty=100.0, num_hypotheses=3)
+    found = diverse_beam_search(
+        model, SOURCES, MAX_LENGTHS, 3, LengthPenalty(0.0), groups=3, diversity=100.0, num_hypotheses=3
+    )
     for hypotheses in found:
         first = [one.ids[0] for one in hypotheses if one.ids]
         assert len(first) == len(set(first))
@@ -42,7 +49,9 @@ def test_with_a_high_penalty_groups_begin_differently(model):  # noqa: F811
 
 @torch.no_grad()
 def test_scores_exclude_the_penalty(model):  # noqa: F811
-    found = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 4, 0.0, groups=2, penalty=3.0, num_hypotheses=4)
+    found = diverse_beam_search(
+        model, SOURCES, MAX_LENGTHS, 4, LengthPenalty(0.0), groups=2, diversity=3.0, num_hypotheses=4
+    )
     for hypotheses, source in zip(found, SOURCES, strict=True):
         for one in hypotheses:
             target = torch.tensor([[2, *one.ids, 3]])
@@ -53,9 +62,11 @@ def test_scores_exclude_the_penalty(model):  # noqa: F811
 
 
 def test_results_do_not_depend_on_the_batch(model):  # noqa: F811
-    together = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, 0.6, 3, 0.7, 6)
+    together = diverse_beam_search(model, SOURCES, MAX_LENGTHS, 6, LengthPenalty(0.6), 3, 0.7, 6)
     for row, source in enumerate(SOURCES):
-        [alone] = diverse_beam_search(model, source[None][:, source != 0], MAX_LENGTHS[:1], 6, 0.6, 3, 0.7, 6)
+        [alone] = diverse_beam_search(
+            model, source[None][:, source != 0], MAX_LENGTHS[:1], 6, LengthPenalty(0.6), 3, 0.7, 6
+        )
         assert [one.ids for one in alone] == [one.ids for one in together[row]]
 
 

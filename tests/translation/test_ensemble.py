@@ -20,7 +20,7 @@ from allyouneed.translation.beam_search import BeamSearch, beam_search
 from allyouneed.translation.engine import engine_for
 from allyouneed.translation.ensemble import CompiledEnsemble, Ensemble, average, searchable
 from allyouneed.translation.scoring import score_pairs
-from allyouneed.translation.search import NEVER_GENERATED, greedy
+from allyouneed.translation.search import NEVER_GENERATED, LengthPenalty, greedy
 from allyouneed.translation.translator import Translator
 from tests.conftest import silent, toy_request
 
@@ -87,8 +87,8 @@ def test_compiled_searches_equal_the_reference():
     assert [one.ids for one in unscored] == [one.ids for one in greedy(reference, source, longest)]
     for beam, alpha, hypotheses in ((4, 0.6, 4), (5, -0.5, 2)):
         with torch.inference_mode():
-            expected = BeamSearch(reference, source, longest, beam, alpha, hypotheses).run()
-        found = beam_search(compiled, source, longest, beam, alpha, hypotheses)
+            expected = BeamSearch(reference, source, longest, beam, LengthPenalty(alpha), hypotheses).run()
+        found = beam_search(compiled, source, longest, beam, LengthPenalty(alpha), hypotheses)
         for ours, theirs in zip(found, expected, strict=True):
             assert [one.ids for one in ours] == [one.ids for one in theirs]
             assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-4)
@@ -98,18 +98,21 @@ def test_an_ensemble_of_one_model_twice_is_the_model():
     pytest.importorskip("numba")
     [model] = models(1)
     source, longest = sources(20), [15] * 20
-    alone, twice = beam_search(engine_for(model), source, longest, 4, 0.6), searchable([model, model], "float32")
-    found = beam_search(twice, source, longest, 4, 0.6)
+    alone, twice = (
+        beam_search(engine_for(model), source, longest, 4, LengthPenalty(0.6)),
+        searchable([model, model], "float32"),
+    )
+    found = beam_search(twice, source, longest, 4, LengthPenalty(0.6))
     assert [[one.ids for one in each] for each in found] == [[one.ids for one in each] for each in alone]
 
 
 def test_results_do_not_depend_on_the_batch():
     pytest.importorskip("numba")
     compiled, source = searchable(models(2), "float32"), sources(23)
-    together = beam_search(compiled, source, [15] * 23, 4, 0.6, 4)
+    together = beam_search(compiled, source, [15] * 23, 4, LengthPenalty(0.6), 4)
     for row in range(0, 23, 5):
         alone = source[row][source[row] != 0][None]
-        assert beam_search(compiled, alone, [15], 4, 0.6, 4)[0] == together[row]
+        assert beam_search(compiled, alone, [15], 4, LengthPenalty(0.6), 4)[0] == together[row]
 
 
 def test_an_end_without_probability_is_possible_at_the_limit():
@@ -118,7 +121,7 @@ def test_an_end_without_probability_is_possible_at_the_limit():
     with torch.no_grad():
         for model in members:
             model.output.bias[EOS] = -1000.0
-    for found in beam_search(searchable(members, "float32"), sources(5), [4] * 5, 3, 0.6):
+    for found in beam_search(searchable(members, "float32"), sources(5), [4] * 5, 3, LengthPenalty(0.6)):
         assert len(found[0].ids) == 4
         assert np.isfinite(found[0].score)
 

@@ -6,6 +6,7 @@ from allyouneed import Translator, UserError
 from allyouneed.translation.beam_search import beam_search
 from allyouneed.translation.forced import PhraseProgress, forced_beam_search
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.search import LengthPenalty
 from tests.translation.test_search import SOURCES, exhaustive, model  # noqa: F401
 
 PHRASES = [[[4]], [[5, 6]], [[6], [4, 4]]]
@@ -18,7 +19,7 @@ def contains(ids: list[int], phrase: list[int]) -> bool:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
 def test_a_wide_beam_finds_the_best_translation_with_the_phrases(model, alpha):  # noqa: F811
-    found = forced_beam_search(model, SOURCES, [4] * 3, 120, alpha, PHRASES, num_hypotheses=3)
+    found = forced_beam_search(model, SOURCES, [4] * 3, 120, LengthPenalty(alpha), PHRASES, num_hypotheses=3)
     for row, (hypotheses, phrases) in enumerate(zip(found, PHRASES, strict=True)):
         source = SOURCES[row][SOURCES[row] != 0]
         expected = [
@@ -30,15 +31,15 @@ def test_a_wide_beam_finds_the_best_translation_with_the_phrases(model, alpha): 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
 def test_every_beam_generates_the_phrases(model, beam_size):  # noqa: F811
-    found = forced_beam_search(model, SOURCES, [8] * 3, beam_size, 0.6, PHRASES, beam_size)
+    found = forced_beam_search(model, SOURCES, [8] * 3, beam_size, LengthPenalty(0.6), PHRASES, beam_size)
     for hypotheses, phrases in zip(found, PHRASES, strict=True):
         assert hypotheses
         assert all(contains(one.ids, phrase) for one in hypotheses for phrase in phrases)
 
 
 def test_without_phrases_it_is_an_ordinary_beam_search(model):  # noqa: F811
-    plain = beam_search(model, SOURCES, [6] * 3, 4, 0.6, 4)
-    found = forced_beam_search(model, SOURCES, [6] * 3, 4, 0.6, [[], [], []], 4)
+    plain = beam_search(model, SOURCES, [6] * 3, 4, LengthPenalty(0.6), 4)
+    found = forced_beam_search(model, SOURCES, [6] * 3, 4, LengthPenalty(0.6), [[], [], []], 4)
     for expected, hypotheses in zip(plain, found, strict=True):
         assert hypotheses[0].ids == expected[0].ids
         assert hypotheses[0].score == pytest.approx(expected[0].score, abs=1e-5)

@@ -12,7 +12,7 @@ from allyouneed import Transformer, Translator, UserError
 from allyouneed.bundle import load_bundle
 from allyouneed.translation.evaluation.data import read_test_set
 from allyouneed.translation.scoring import TokenScores, score_lines, score_pairs, word_log_probabilities
-from allyouneed.translation.search import length_penalty
+from allyouneed.translation.search import LengthPenalty
 from tests.conftest import toy_pairs, write_pairs
 
 
@@ -22,7 +22,7 @@ def test_the_sum_is_the_score_of_search(toy_run):
         [translation] = translator.translate([text], beam_size=4, length_penalty=0.6)
         [scored] = score_pairs(translator, [text], [translation.text])
         assert scored.tokens == [*translation.tokens, "</s>"]
-        total = translation.score * length_penalty(len(scored.tokens), 0.6)
+        total = translation.score * LengthPenalty(0.6).at(len(scored.tokens))
         assert sum(scored.log_probs) == pytest.approx(total, abs=1e-3)
 
 

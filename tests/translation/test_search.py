@@ -12,7 +12,7 @@ from allyouneed.config import ModelConfig
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.model.transformer import Transformer, log_probabilities
 from allyouneed.translation.beam_search import beam_search
-from allyouneed.translation.search import greedy, length_penalty
+from allyouneed.translation.search import LengthPenalty, greedy
 
 VOCAB_SIZE = 7  # 0 to 3 are special, 4 to 6 are ordinary tokens
 
@@ -39,20 +39,20 @@ def exhaustive(model, source: torch.Tensor, max_length: int, alpha: float) -> li
             logits = model(source[None], target[:, :-1])
             logits[..., [0, 1, 2]] = -torch.inf
             log_p = log_probabilities(logits).gather(2, target[:, 1:, None]).sum().item()
-            found.append((log_p / length_penalty(length + 1, alpha), list(tokens)))
+            found.append((log_p / LengthPenalty(alpha).at(length + 1), list(tokens)))
     return sorted(found, reverse=True)
 
 
 def test_the_papers_length_penalty():
-    assert length_penalty(1, 0.6) == 1
-    assert length_penalty(7, 0.6) == pytest.approx(2**0.6)
-    assert length_penalty(7, 0.0) == 1
+    assert LengthPenalty(0.6).at(1) == 1
+    assert LengthPenalty(0.6).at(7) == pytest.approx(2**0.6)
+    assert LengthPenalty(0.0).at(7) == 1
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_a_wide_beam_finds_the_best_outputs(model, alpha):
     max_length = 3
-    found = beam_search(model, SOURCES, [max_length] * 3, beam_size=40, alpha=alpha, num_hypotheses=5)
+    found = beam_search(model, SOURCES, [max_length] * 3, beam_size=40, penalty=LengthPenalty(alpha), num_hypotheses=5)
     for row, hypotheses in enumerate(found):
         source = SOURCES[row][SOURCES[row] != 0]
         expected = exhaustive(model, source, max_length, alpha)[:5]
@@ -63,7 +63,7 @@ def test_a_wide_beam_finds_the_best_outputs(model, alpha):
 
 def test_greedy_equals_beam_one(model):
     max_lengths = [9, 4, 6]
-    alone = beam_search(model, SOURCES, max_lengths, beam_size=1, alpha=0.0)
+    alone = beam_search(model, SOURCES, max_lengths, beam_size=1, penalty=LengthPenalty(0.0))
     for a, [b] in zip(greedy(model, SOURCES, max_lengths), alone, strict=True):
         assert a.ids == b.ids
         assert a.score == pytest.approx(b.score, abs=1e-4)
@@ -72,24 +72,26 @@ def test_greedy_equals_beam_one(model):
 @pytest.mark.parametrize("beam_size", [1, 2, 4])
 def test_results_do_not_depend_on_the_batch(model, beam_size):
     max_lengths = [9, 4, 6]
-    together = beam_search(model, SOURCES, max_lengths, beam_size, 0.6, num_hypotheses=beam_size)
+    together = beam_search(model, SOURCES, max_lengths, beam_size, LengthPenalty(0.6), num_hypotheses=beam_size)
     for row in range(3):
         source = SOURCES[row][SOURCES[row] != 0][None]
-        [alone] = beam_search(model, source, max_lengths[row : row + 1], beam_size, 0.6, num_hypotheses=beam_size)
+        [alone] = beam_search(
+            model, source, max_lengths[row : row + 1], beam_size, LengthPenalty(0.6), num_hypotheses=beam_size
+        )
         assert [h.ids for h in alone] == [h.ids for h in together[row]]
         assert [h.score for h in alone] == pytest.approx([h.score for h in together[row]], abs=1e-4)
 
 
 def test_outputs_respect_the_maximum_length(model):
-    for hypotheses in beam_search(model, SOURCES, [0, 1, 2], 3, 0.6, 3):
+    for hypotheses in beam_search(model, SOURCES, [0, 1, 2], 3, LengthPenalty(0.6), 3):
         assert hypotheses
-    lengths = [len(h[0].ids) for h in beam_search(model, SOURCES, [0, 1, 2], 3, 0.6)]
+    lengths = [len(h[0].ids) for h in beam_search(model, SOURCES, [0, 1, 2], 3, LengthPenalty(0.6))]
     assert all(length <= limit for length, limit in zip(lengths, [0, 1, 2], strict=True))
     assert [len(h.ids) <= n for h, n in zip(greedy(model, SOURCES, [0, 1, 2]), [0, 1, 2], strict=True)] == [True] * 3
 
 
 def test_scores_match_the_model(model):
-    [[hypothesis]] = beam_search(model, SOURCES[:1], [9], 4, 0.6)
+    [[hypothesis]] = beam_search(model, SOURCES[:1], [9], 4, LengthPenalty(0.6))
     target = torch.tensor([[2, *hypothesis.ids, EOS]])
     logits = model(SOURCES[:1], target[:, :-1])
     logits[..., [0, 1, 2]] = -torch.inf

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.translation.beam_search import BeamSearch, Candidates
-from allyouneed.translation.search import Hypothesis, Model, length_penalty
+from allyouneed.translation.search import Hypothesis, LengthPenalty, Model
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Node:
 class TracedBeamSearch(BeamSearch):
     """Beam search of one sentence that records its candidates in `nodes`, ordered by step and rank."""
 
-    def __init__(self, model: Model, source_ids: Tensor, max_length: int, beam_size: int, alpha: float):
-        super().__init__(model, source_ids, [max_length], beam_size, alpha, num_hypotheses=beam_size)
+    def __init__(self, model: Model, source_ids: Tensor, max_length: int, beam_size: int, penalty: LengthPenalty):
+        super().__init__(model, source_ids, [max_length], beam_size, penalty, num_hypotheses=beam_size)
         self.nodes: list[Node] = []
         self._beam_nodes = [-1] * beam_size  # node of each hypothesis in the beam
         self._new: list[int] = []  # node of each candidate of this step, -1 for none
@@ -65,7 +65,7 @@ class TracedBeamSearch(BeamSearch):
 
 @torch.inference_mode()
 def traced_search(
-    model: Model, source_ids: Tensor, max_length: int, beam_size: int, alpha: float
+    model: Model, source_ids: Tensor, max_length: int, beam_size: int, penalty: LengthPenalty
 ) -> tuple[list[Hypothesis], list[Node]]:
     """Search one sentence and record the tree.
 
@@ -74,12 +74,12 @@ def traced_search(
         source_ids: Token ids, shape [1, source].
         max_length: Maximum number of tokens of the translation, without the end token.
         beam_size: Beam size.
-        alpha: Exponent of the length penalty.
+        penalty: The length penalty.
 
     Returns:
         Hypotheses, at most `beam_size`, best first, and the nodes of the tree.
     """
-    search = TracedBeamSearch(model, source_ids, max_length, beam_size, alpha)
+    search = TracedBeamSearch(model, source_ids, max_length, beam_size, penalty)
     [hypotheses] = search.run()
     return hypotheses, search.nodes
 
@@ -93,7 +93,7 @@ def path_of(nodes: list[Node], index: int) -> list[int]:
     return path[::-1]
 
 
-def hypothesis_nodes(nodes: list[Node], alpha: float) -> list[int]:
-    """List the indices of the finished hypotheses, best first under the length penalty `alpha`."""
+def hypothesis_nodes(nodes: list[Node], penalty: LengthPenalty) -> list[int]:
+    """List the indices of the finished hypotheses, best first under the length penalty."""
     ended = [index for index, node in enumerate(nodes) if node.status == "ended"]
-    return sorted(ended, key=lambda index: -nodes[index].log_probability / length_penalty(nodes[index].step, alpha))
+    return sorted(ended, key=lambda index: -nodes[index].log_probability / penalty.at(nodes[index].step))

@@ -130,16 +130,16 @@ class BatchSearch:
         constraints = self.constraints and self.constraints.for_batch(batch)
         if constraints:  # a prefix or minimum length takes precedence over the maximum
             limits = np.maximum(limits, constraints.min_lengths(len(batch)))
-        beam, alpha = options.beam_size, LengthPenalty.of(options)
+        beam, penalty = options.beam_size, LengthPenalty.of(options)
         task = (model, source, limits.tolist())
         count = beam if options.coverage_penalty else options.num_hypotheses  # the penalty reorders all
         if self.force_words:
-            return forced_beam_search(*task, beam, alpha, [self.force_words[i] for i in batch], count, constraints)
+            return forced_beam_search(*task, beam, penalty, [self.force_words[i] for i in batch], count, constraints)
         if beam == 1:
-            return [[best] for best in greedy(*task, alpha, options.return_scores, constraints, options.drafts)]
+            return [[best] for best in greedy(*task, penalty, options.return_scores, constraints, options.drafts)]
         if options.num_beam_groups > 1:
             groups = (options.num_beam_groups, options.diversity_penalty)
-            return diverse_beam_search(*task, beam, alpha, *groups, count, constraints)
+            return diverse_beam_search(*task, beam, penalty, *groups, count, constraints)
         if options.coverage_penalty:
-            return coverage_beam_search(*task, beam, alpha, constraints)
-        return beam_search(*task, beam, alpha, count, constraints)
+            return coverage_beam_search(*task, beam, penalty, constraints)
+        return beam_search(*task, beam, penalty, count, constraints)

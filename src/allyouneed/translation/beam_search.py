@@ -15,11 +15,11 @@ from torch import Tensor
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.translation.search import (
     Hypothesis,
+    LengthPenalty,
     Model,
     RowContext,
     TokenSelector,
     choose,
-    length_penalty,
     make_hypothesis,
 )
 from allyouneed.translation.stopping import check_needed
@@ -31,7 +31,7 @@ def beam_search(
     source_ids: Tensor,
     max_lengths: Sequence[int],
     beam_size: int,
-    alpha: float,
+    penalty: LengthPenalty,
     num_hypotheses: int = 1,
     constraints: TokenSelector | None = None,
 ) -> list[list[Hypothesis]]:
@@ -45,7 +45,7 @@ def beam_search(
         source_ids: Padded source ids, [sentences, source].
         max_lengths: Maximum number of tokens of each sentence, the end not counted.
         beam_size: Hypotheses kept at each step.
-        alpha: Exponent of the length penalty.
+        penalty: The length penalty.
         num_hypotheses: Number of hypotheses to return for each sentence, at most `beam_size`.
         constraints: Constraints on the next token.
 
@@ -53,15 +53,15 @@ def beam_search(
         The hypotheses of each sentence, best first.
     """
     if constraints is None and hasattr(model, "beam_search"):
-        ids, log_p, lengths, counts = model.beam_search(source_ids, max_lengths, beam_size, alpha, num_hypotheses)
+        ids, log_p, lengths, counts = model.beam_search(source_ids, max_lengths, beam_size, penalty, num_hypotheses)
         return [
             [
-                make_hypothesis(ids[i, j, : lengths[i, j] - 1].tolist(), log_p[i, j, : lengths[i, j]].tolist(), alpha)
+                make_hypothesis(ids[i, j, : lengths[i, j] - 1].tolist(), log_p[i, j, : lengths[i, j]].tolist(), penalty)
                 for j in range(counts[i])
             ]
             for i in range(len(counts))
         ]
-    return BeamSearch(model, source_ids, max_lengths, beam_size, alpha, num_hypotheses, constraints).run()
+    return BeamSearch(model, source_ids, max_lengths, beam_size, penalty, num_hypotheses, constraints).run()
 
 
 class Candidates(NamedTuple):
@@ -103,12 +103,12 @@ class BeamSearch:
         source_ids: Tensor,
         max_lengths: Sequence[int] | np.ndarray,
         beam_size: int,
-        alpha: float,
+        penalty: LengthPenalty,
         num_hypotheses: int,
         constraints: TokenSelector | None = None,
     ):
         count = len(source_ids)
-        self.model, self.beam, self.alpha, self.num_hypotheses = model, beam_size, alpha, num_hypotheses
+        self.model, self.beam, self.penalty, self.num_hypotheses = model, beam_size, penalty, num_hypotheses
         self.tokens_per_row = 2 * beam_size  # next tokens considered for each hypothesis
         self.device, self.constraints = source_ids.device, constraints
         self.cache = model.start(source_ids)
@@ -166,7 +166,7 @@ class BeamSearch:
             parent = parents[row, column]
             values = [*self.log_p[row, parent, 1:].tolist(), float(log_p[row, column])]
             found = self.finished[self.sentences[row]]
-            found.append(make_hypothesis(self.generated[row, parent, 1:].tolist(), values, self.alpha))
+            found.append(make_hypothesis(self.generated[row, parent, 1:].tolist(), values, self.penalty))
             if len(found) >= self.num_hypotheses:
                 self.threshold[row] = sorted(hypothesis.score for hypothesis in found)[-self.num_hypotheses]
 
@@ -197,6 +197,6 @@ class BeamSearch:
     def _is_finished(self, length: int) -> np.ndarray:
         """Return whether each sentence is at its limit or has no unfinished hypothesis that could still win."""
         best_alive = self.scores.max(axis=1)
-        best_length = self.max_lengths + 1 if self.alpha > 0 else length + 1  # the most favourable length
-        surpassed = self.threshold >= best_alive / length_penalty(best_length, self.alpha)
+        best_length = self.max_lengths + 1 if self.penalty.alpha > 0 else length + 1  # the most favourable length
+        surpassed = self.threshold >= best_alive / self.penalty.at(best_length)
         return (length > self.max_lengths) | (best_alive == -np.inf) | (surpassed & (self.threshold > -np.inf))

@@ -22,7 +22,7 @@ from allyouneed.model.probe import AttentionRecorder, Probe
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.alignment import deciding_layer
 from allyouneed.translation.beam_search import BeamSearch
-from allyouneed.translation.search import Hypothesis, Model, TokenSelector
+from allyouneed.translation.search import Hypothesis, LengthPenalty, Model, TokenSelector
 
 _MIN_ATTENTION = 1e-10  # keeps the logarithm finite
 
@@ -44,7 +44,7 @@ def coverage_beam_search(
     source_ids: Tensor,
     max_lengths: Sequence[int],
     beam_size: int,
-    alpha: float,
+    penalty: LengthPenalty,
     constraints: TokenSelector | None = None,
 ) -> list[list[Hypothesis]]:
     """Search for the hypotheses that the penalty reorders, the first `beam_size` that are finished, as in CTranslate2.
@@ -54,14 +54,14 @@ def coverage_beam_search(
         source_ids: Padded source ids, [sentences, source].
         max_lengths: Maximum number of tokens of each sentence, the end not counted.
         beam_size: Hypotheses kept at each step.
-        alpha: Exponent of the length penalty.
+        penalty: The length penalty.
         constraints: Constraints on the next token.
 
     Returns:
         The hypotheses of each sentence; more than `beam_size` if several were finished in the last step.
     """
     most = 2 * beam_size
-    return _CoverageSearch(model, source_ids, max_lengths, beam_size, alpha, most, constraints).run()
+    return _CoverageSearch(model, source_ids, max_lengths, beam_size, penalty, most, constraints).run()
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from torch import Tensor
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.translation.beam_search import BeamSearch, Candidates
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.search import Hypothesis, Model
+from allyouneed.translation.search import Hypothesis, LengthPenalty, Model
 
 
 @torch.inference_mode()
@@ -27,9 +27,9 @@ def diverse_beam_search(
     source_ids: Tensor,
     max_lengths: Sequence[int],
     beam_size: int,
-    alpha: float,
+    penalty: LengthPenalty,
     groups: int,
-    penalty: float,
+    diversity: float,
     num_hypotheses: int = 1,
     constraints: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
@@ -40,7 +40,7 @@ def diverse_beam_search(
         once, so there may be fewer than `num_hypotheses`.
     """
     search = DiverseBeamSearch(
-        model, source_ids, max_lengths, beam_size, alpha, groups, penalty, num_hypotheses, constraints
+        model, source_ids, max_lengths, beam_size, penalty, groups, diversity, num_hypotheses, constraints
     )
     found = search.run()
     merged = []
@@ -59,19 +59,19 @@ class DiverseBeamSearch(BeamSearch):
         source_ids: Tensor,
         max_lengths: Sequence[int],
         beam_size: int,
-        alpha: float,
+        penalty: LengthPenalty,
         groups: int,
-        penalty: float,
+        diversity: float,
         num_hypotheses: int,
         constraints: Constraints | None = None,
     ):
-        self.groups, self.penalty = groups, penalty
+        self.groups, self.diversity = groups, diversity
         sources, limits = source_ids.repeat_interleave(groups, dim=0), np.repeat(np.asarray(max_lengths), groups)
         if constraints is not None and constraints.prefixes:
             prefixes = [prefix for prefix in constraints.prefixes for _ in range(groups)]
             constraints = replace(constraints, prefixes=prefixes)
         group_beam = beam_size // groups
-        super().__init__(model, sources, limits, group_beam, alpha, min(group_beam, num_hypotheses), constraints)
+        super().__init__(model, sources, limits, group_beam, penalty, min(group_beam, num_hypotheses), constraints)
         self.tokens_per_row = group_beam + beam_size  # enough even if all tokens of the other groups are penalised
 
     def candidates(self, length: int) -> Candidates:
@@ -85,7 +85,7 @@ class DiverseBeamSearch(BeamSearch):
         for row, (sentence, group) in enumerate(numbers):
             if group and (earlier := chosen.get(sentence)):
                 counts = np.array([earlier[token] for token in tokens[row].ravel().tolist()])
-                ranked[row] -= self.penalty * counts
+                ranked[row] -= self.diversity * counts
             order[row] = np.argsort(-ranked[row], kind="stable")[: order.shape[1]]
             continuing = [token for token in tokens[row].ravel()[order[row]].tolist() if token != EOS][: self.beam]
             chosen.setdefault(sentence, Counter()).update(continuing)

@@ -19,7 +19,7 @@ from allyouneed.bundle import Bundle, is_run
 from allyouneed.errors import UserError
 from allyouneed.translation.engine import FLOAT32, engine_for
 from allyouneed.translation.engine.memory import DraftMemory
-from allyouneed.translation.search import NEVER_GENERATED, Model, SearchCache
+from allyouneed.translation.search import NEVER_GENERATED, LengthPenalty, Model, SearchCache
 
 
 class EnsembleCache:
@@ -65,10 +65,10 @@ class CompiledEnsemble(Ensemble):
         return self.models[0].greedy(source_ids, longest, scores, drafts, self.models[1:])
 
     def beam_search(
-        self, source_ids: Tensor, longest: Sequence[int], beam: int, alpha: float, num_hypotheses: int
+        self, source_ids: Tensor, longest: Sequence[int], beam: int, penalty: LengthPenalty, num_hypotheses: int
     ) -> tuple[np.ndarray, ...]:
         """Run a whole beam search; see `Engine.beam_search`."""
-        return self.models[0].beam_search(source_ids, longest, beam, alpha, num_hypotheses, self.models[1:])
+        return self.models[0].beam_search(source_ids, longest, beam, penalty, num_hypotheses, self.models[1:])
 
 
 def average(logits: Sequence[Tensor]) -> Tensor:

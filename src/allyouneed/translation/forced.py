@@ -19,7 +19,7 @@ from torch import Tensor
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.translation.beam_search import BeamSearch, Candidates
 from allyouneed.translation.constraints import Constraints
-from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model
+from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, LengthPenalty, Model
 
 Phrases = Sequence[Sequence[int]]
 
@@ -30,7 +30,7 @@ def forced_beam_search(
     source_ids: Tensor,
     max_lengths: Sequence[int],
     beam_size: int,
-    alpha: float,
+    penalty: LengthPenalty,
     force_words: Sequence[Phrases],
     num_hypotheses: int = 1,
     constraints: Constraints | None = None,
@@ -40,7 +40,7 @@ def forced_beam_search(
     The other arguments and the result are those of `beam_search`.
     """
     search = ForcedBeamSearch(
-        model, source_ids, max_lengths, beam_size, alpha, force_words, num_hypotheses, constraints
+        model, source_ids, max_lengths, beam_size, penalty, force_words, num_hypotheses, constraints
     )
     return search.run()
 
@@ -105,7 +105,7 @@ class ForcedBeamSearch(BeamSearch):
         source_ids: Tensor,
         max_lengths: Sequence[int],
         beam_size: int,
-        alpha: float,
+        penalty: LengthPenalty,
         force_words: Sequence[Phrases],
         num_hypotheses: int,
         constraints: Constraints | None = None,
@@ -113,7 +113,7 @@ class ForcedBeamSearch(BeamSearch):
         self.phrases = [[phrase for phrase in phrases if len(phrase)] for phrases in force_words]
         needed = [sum(map(len, phrases)) for phrases in self.phrases]
         limits = np.maximum(max_lengths, needed)
-        super().__init__(model, source_ids, limits, beam_size, alpha, num_hypotheses, constraints)
+        super().__init__(model, source_ids, limits, beam_size, penalty, num_hypotheses, constraints)
         self.progress = np.empty((len(source_ids), 1), dtype=object)
         for row in range(len(source_ids)):  # one by one, since NumPy would unpack the tuple
             self.progress[row, 0] = PhraseProgress()

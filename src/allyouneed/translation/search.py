@@ -19,7 +19,6 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.translation.stopping import check_needed
 
 NEVER_GENERATED = [PAD, UNK, BOS]
-_OFFSET = 5  # of Wu et al.
 
 
 class SearchCache(Protocol):
@@ -99,37 +98,34 @@ class Hypothesis(NamedTuple):
     token_log_p: list[float]
 
 
-class LengthPenalty(float):
-    """The exponent α of a length penalty ((k + |Y|) / (k + 1))^α, with its k."""
+class LengthPenalty(NamedTuple):
+    """Length penalty ((k + |Y|) / (k + 1))^α by which log probabilities are divided; |Y| includes the end of sentence.
 
-    offset: float
+    Attributes:
+        alpha: The exponent α; 0 for none.
+        offset: The offset k: 5 in Wu et al. (2016), section 6.1. With 0 it is |Y|^α, as in Marian and other systems.
+    """
 
-    def __new__(cls, alpha: float, offset: float) -> LengthPenalty:
-        penalty = super().__new__(cls, alpha)
-        penalty.offset = offset
-        return penalty
+    alpha: float
+    offset: float = 5.0
 
     @classmethod
     def of(cls, settings: PenaltySettings) -> LengthPenalty:
         """Return the length penalty of a bundle's settings or of search options."""
         return cls(settings.length_penalty, settings.length_offset)
 
+    @overload
+    def at(self, length: int) -> float: ...
 
-@overload
-def length_penalty(length: int, alpha: float) -> float: ...
+    @overload
+    def at(self, length: np.ndarray) -> np.ndarray: ...
+
+    def at(self, length: int | np.ndarray) -> float | np.ndarray:
+        """Return the penalty of a translation of `length` tokens, the end of sentence included."""
+        return ((self.offset + length) / (self.offset + 1)) ** self.alpha
 
 
-@overload
-def length_penalty(length: np.ndarray, alpha: float) -> np.ndarray: ...
-
-
-def length_penalty(length: int | np.ndarray, alpha: float) -> float | np.ndarray:
-    """Compute the length penalty ((5 + |Y|) / 6)^α (Wu et al. 2016, section 6.1); |Y| includes the end of sentence.
-
-    If α is a `LengthPenalty`, its k replaces 5: with k = 0, the penalty is |Y|^α, as in Marian and other systems.
-    """
-    offset = alpha.offset if isinstance(alpha, LengthPenalty) else _OFFSET
-    return ((offset + length) / (offset + 1)) ** alpha
+NO_PENALTY = LengthPenalty(0.0)
 
 
 class PenaltySettings(Protocol):
@@ -193,7 +189,7 @@ def greedy(
     model: Model,
     source_ids: Tensor,
     max_lengths: Sequence[int],
-    alpha: float = 0.0,
+    penalty: LengthPenalty = NO_PENALTY,
     scores: bool = True,
     constraints: TokenSelector | None = None,
     drafts: bool | None = None,
@@ -204,7 +200,7 @@ def greedy(
         model: The model.
         source_ids: Padded source ids, [sentences, source].
         max_lengths: Maximum number of tokens of each sentence, the end not counted.
-        alpha: Exponent of the length penalty.
+        penalty: The length penalty.
         scores: Whether to compute scores. Otherwise scores are NaN, and search may be faster; the tokens are the same,
             except for ties within rounding.
         constraints: Constraints on the next token.
@@ -216,17 +212,19 @@ def greedy(
     if constraints is None and hasattr(model, "greedy"):
         found = model.greedy(source_ids, max_lengths, scores, drafts)
         return [
-            make_hypothesis(ids[: count - 1].tolist(), log_p[:count].tolist() if scores else [math.nan] * count, alpha)
+            make_hypothesis(
+                ids[: count - 1].tolist(), log_p[:count].tolist() if scores else [math.nan] * count, penalty
+            )
             for ids, log_p, count in zip(*found, strict=True)
         ]
-    return _greedy(model, source_ids, max_lengths, alpha, scores, constraints)
+    return _greedy(model, source_ids, max_lengths, penalty, scores, constraints)
 
 
 def _greedy(
     model: Model,
     source_ids: Tensor,
     max_lengths: Sequence[int],
-    alpha: float,
+    penalty: LengthPenalty,
     scores: bool,
     constraints: TokenSelector | None,
 ) -> list[Hypothesis]:
@@ -254,10 +252,10 @@ def _greedy(
             cache.select(rows)
             cache.keep_sentences(rows)
             tokens, sentences = tokens[unfinished], sentences[unfinished]
-    return [make_hypothesis(generated[1:-1], values, alpha) for generated, values in zip(ids, log_p, strict=True)]
+    return [make_hypothesis(generated[1:-1], values, penalty) for generated, values in zip(ids, log_p, strict=True)]
 
 
-def make_hypothesis(ids: list[int], token_log_p: list[float], alpha: float) -> Hypothesis:
+def make_hypothesis(ids: list[int], token_log_p: list[float], penalty: LengthPenalty) -> Hypothesis:
     """Make a hypothesis from its token ids and the log probabilities of its tokens and the end of sentence."""
     total = sum(token_log_p)
-    return Hypothesis(ids, total, total / length_penalty(len(ids) + 1, alpha), token_log_p)
+    return Hypothesis(ids, total, total / penalty.at(len(ids) + 1), token_log_p)

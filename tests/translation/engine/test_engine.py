@@ -12,7 +12,7 @@ from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.beam_search import BeamSearch, beam_search
 from allyouneed.translation.engine import engine_for
-from allyouneed.translation.search import greedy, top_tokens
+from allyouneed.translation.search import LengthPenalty, greedy, top_tokens
 
 pytest.importorskip("numba")
 from allyouneed.translation.engine.engine import Engine
@@ -78,7 +78,7 @@ def test_searches_find_what_the_model_finds(shape):
     for ours, theirs in zip(greedy(engine, source, longest), greedy(model, source, longest), strict=True):
         assert ours.ids == theirs.ids
         assert ours.token_log_p == pytest.approx(theirs.token_log_p, abs=1e-4)
-    found = zip(*(beam_search(m, source, longest, 4, 0.6, 4) for m in (engine, model)), strict=True)
+    found = zip(*(beam_search(m, source, longest, 4, LengthPenalty(0.6), 4) for m in (engine, model)), strict=True)
     for ours, theirs in found:
         assert [h.ids for h in ours] == [h.ids for h in theirs]
         assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=1e-4)
@@ -88,10 +88,13 @@ def test_searches_find_what_the_model_finds(shape):
 def test_results_do_not_depend_on_the_batch(in_bytes):
     engine, source = Engine(model_of(SHAPES[0]), in_bytes), sources()
     longest = [15] * len(source)
-    together, one_by_one = beam_search(engine, source, longest, 4, 0.6, 4), greedy(engine, source, longest)
+    together, one_by_one = (
+        beam_search(engine, source, longest, 4, LengthPenalty(0.6), 4),
+        greedy(engine, source, longest),
+    )
     for row in range(len(source)):
         alone = source[row][source[row] != 0][None]
-        assert beam_search(engine, alone, [15], 4, 0.6, 4)[0] == together[row]
+        assert beam_search(engine, alone, [15], 4, LengthPenalty(0.6), 4)[0] == together[row]
         assert greedy(engine, alone, [15])[0] == one_by_one[row]
 
 
@@ -108,9 +111,9 @@ def test_results_do_not_depend_on_the_batch(in_bytes):
 )
 def test_compiled_beam_search_equals_the_class(in_bytes, beam, alpha, num_hypotheses, longest):
     engine, source = Engine(model_of(SHAPES[2]), in_bytes), sources()
-    found = beam_search(engine, source, longest, beam, alpha, num_hypotheses)
+    found = beam_search(engine, source, longest, beam, LengthPenalty(alpha), num_hypotheses)
     with torch.inference_mode():
-        expected = BeamSearch(engine, source, longest, beam, alpha, num_hypotheses).run()
+        expected = BeamSearch(engine, source, longest, beam, LengthPenalty(alpha), num_hypotheses).run()
     assert found == expected  # bitwise
 
 
@@ -119,7 +122,7 @@ def test_beam_search_with_a_vocabulary_smaller_than_twice_the_beam():
     with torch.inference_mode():
         engine.decoder = engine.decoder.replace(vocab_size=9, screen=None)  # three of these tokens are never generated
         expected = BeamSearch(engine, source, [6] * 23, 8, 0.6, 2).run()
-    assert [[h.ids for h in one] for one in beam_search(engine, source, [6] * 23, 8, 0.6, 2)] == [
+    assert [[h.ids for h in one] for one in beam_search(engine, source, [6] * 23, 8, LengthPenalty(0.6), 2)] == [
         [h.ids for h in one] for one in expected
     ]
 

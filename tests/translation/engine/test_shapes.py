@@ -21,7 +21,7 @@ from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.engine import engine_for
 from allyouneed.translation.ensemble import CompiledEnsemble, Ensemble, searchable
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.search import greedy
+from allyouneed.translation.search import LengthPenalty, greedy
 
 pytest.importorskip("numba")
 from allyouneed.translation.draft_memory import learn_drafts
@@ -103,7 +103,9 @@ def test_searches_find_what_the_model_finds(name):
     for ours, theirs in zip(greedy(engine, source, longest), greedy(model, source, longest), strict=True):
         assert ours.ids == theirs.ids
         assert ours.token_log_p == pytest.approx(theirs.token_log_p, abs=1e-4)
-    for ours, theirs in zip(*(beam_search(m, source, longest, 4, 0.6, 4) for m in (engine, model)), strict=True):
+    for ours, theirs in zip(
+        *(beam_search(m, source, longest, 4, LengthPenalty(0.6), 4) for m in (engine, model)), strict=True
+    ):
         assert [each.ids for each in ours] == [each.ids for each in theirs]
         assert [each.score for each in ours] == pytest.approx([each.score for each in theirs], abs=1e-3)
 
@@ -127,9 +129,12 @@ def test_results_depend_neither_on_the_batch_nor_on_threads_nor_on_drafts(name, 
     engine, longest, threads = Engine(model, in_bytes), [12] * len(source), torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        together, greedily = beam_search(engine, source, longest, 4, 0.6, 4), greedy(engine, source, longest)
+        together, greedily = (
+            beam_search(engine, source, longest, 4, LengthPenalty(0.6), 4),
+            greedy(engine, source, longest),
+        )
         torch.set_num_threads(3)
-        assert beam_search(engine, source, longest, 4, 0.6, 4) == together
+        assert beam_search(engine, source, longest, 4, LengthPenalty(0.6), 4) == together
         assert greedy(engine, source, longest) == greedily
     finally:
         torch.set_num_threads(threads)
@@ -137,7 +142,7 @@ def test_results_depend_neither_on_the_batch_nor_on_threads_nor_on_drafts(name, 
     memory = learn_drafts(_Vocabulary(), sentences, [each.ids for each in greedily])
     drafting, steps, tokens = Engine(model, in_bytes, memory), 0, 0
     for row, alone in list(enumerate(unpadded(source)))[::12]:
-        assert beam_search(engine, alone, [12], 4, 0.6, 4)[0] == together[row]
+        assert beam_search(engine, alone, [12], 4, LengthPenalty(0.6), 4)[0] == together[row]
         assert greedy(engine, alone, [12])[0] == greedily[row]
         (ids, log_p), (drafted, drafted_log_p), taken = searches(drafting, alone, 12, True)
         assert (drafted, drafted_log_p.tobytes()) == (ids, log_p.tobytes())
@@ -179,7 +184,7 @@ def test_ensembles_of_different_shapes():
     assert isinstance(compiled, CompiledEnsemble)
     for ours, theirs in zip(greedy(compiled, source, longest), greedy(reference, source, longest), strict=True):
         assert ours.ids == theirs.ids
-    searches = (beam_search(each, source, longest, 4, 0.6) for each in (compiled, reference))
+    searches = (beam_search(each, source, longest, 4, LengthPenalty(0.6)) for each in (compiled, reference))
     for ours, theirs in zip(*searches, strict=True):
         assert ours[0].ids == theirs[0].ids
 

@@ -110,8 +110,8 @@ def _candidates(translator: Translator, pair: TokenPair, base: PairResult, nodes
     """List questions about a translation, the most interesting ones first, without repetition."""
     best = [*pair.target, EOS]
     questions: list[Question] = []
-    alpha = LengthPenalty.of(translator.bundle.config.search)
-    for end in hypothesis_nodes(list(nodes), alpha):
+    penalty = LengthPenalty.of(translator.bundle.config.search)
+    for end in hypothesis_nodes(list(nodes), penalty):
         other = [nodes[index].token for index in path_of(list(nodes), end)]
         if other != best:
             questions.append(fork(best, other)[0])

@@ -245,11 +245,11 @@ def _translations(
         return [None] * len(variants)
     source, max_length = pad([_with_padding(pair, variants[0])]).to(translator.device), greedy_length(translator, pair)
     search = GreedyVariants(translator.model, source, pair.target, max_length)
-    decode, alpha = translator.tokenizer.target.decode, LengthPenalty.of(translator.bundle.config.search)
+    decode, penalty = translator.tokenizer.target.decode, LengthPenalty.of(translator.bundle.config.search)
     return [
         {
             "text": decode(found.ids),
-            "score": round(make_hypothesis(found.ids, found.log_p, alpha).score, 4),
+            "score": round(make_hypothesis(found.ids, found.log_p, penalty).score, 4),
             "cut": len(found.ids) == max_length,
         }
         for found in search.translate(variants, passes)

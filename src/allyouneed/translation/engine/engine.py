@@ -35,7 +35,7 @@ from allyouneed.translation.engine.whole_search import (
     search_greedily,
     search_with_beam,
 )
-from allyouneed.translation.search import TopTokens
+from allyouneed.translation.search import LengthPenalty, TopTokens
 
 
 class Engine:
@@ -115,12 +115,12 @@ class Engine:
         source_ids: Tensor,
         longest: Sequence[int],
         beam: int,
-        alpha: float,
+        penalty: LengthPenalty,
         num_hypotheses: int,
         others: Sequence[Engine] = (),
     ) -> tuple[np.ndarray, ...]:
         """Run a whole beam search, averaging probabilities with `others`; see `search_with_beam`."""
-        return search_with_beam([self, *others], source_ids, longest, beam, alpha, num_hypotheses)
+        return search_with_beam([self, *others], source_ids, longest, beam, penalty, num_hypotheses)
 
     def _step(self, tokens: np.ndarray, cache: EngineCache, top: NextTokens) -> np.ndarray:
         """Advance each row by its last token, and return the pre-softmax linear's input [rows, d_model]."""

@@ -16,7 +16,7 @@ from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import GreedyState, greedy
 from allyouneed.translation.engine.members import Member, Members
 from allyouneed.translation.engine.top_tokens import NextTokens
-from allyouneed.translation.search import length_penalty
+from allyouneed.translation.search import LengthPenalty
 from allyouneed.translation.stopping import check_needed
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def search_with_beam(
     source_ids: Tensor,
     longest: Sequence[int],
     beam: int,
-    alpha: float,
+    penalty: LengthPenalty,
     num_hypotheses: int,
 ) -> tuple[np.ndarray, ...]:
     """Run a whole beam search; see `translation.beam_search.beam_search`.
@@ -87,7 +87,7 @@ def search_with_beam(
         source_ids: Padded source ids, [sentences, source].
         longest: Maximum number of tokens of each sentence, the end not counted.
         beam: Hypotheses kept at each step.
-        alpha: Exponent of the length penalty.
+        penalty: The length penalty.
         num_hypotheses: Number of hypotheses to return for each sentence.
 
     Returns:
@@ -97,7 +97,7 @@ def search_with_beam(
     caches, limits = [engine.start(source_ids) for engine in engines], np.array(longest, dtype=np.int64)
     count, max_length = len(limits), int(limits.max(initial=0)) + 1
     sentences, tokens = np.arange(count), np.full((count, beam), BOS, dtype=np.int64)
-    scores, task = np.zeros((count, beam)), _beam_task(count, max_length, beam, alpha, num_hypotheses)
+    scores, task = np.zeros((count, beam)), _beam_task(count, max_length, beam, penalty, num_hypotheses)
     num_tokens = min(2 * beam, engines[0].decoder.vocab_size)
     for cache in caches:
         cache.allocate_beams(beam)
@@ -200,14 +200,14 @@ def next_tokens(rows: int, count: int, scores: bool) -> NextTokens:
     )
 
 
-def _beam_task(count: int, max_length: int, beam: int, alpha: float, num_hypotheses: int) -> BeamTask:
+def _beam_task(count: int, max_length: int, beam: int, penalty: LengthPenalty, num_hypotheses: int) -> BeamTask:
     history, results = (count, max_length, beam), (count, num_hypotheses)
     return BeamTask(
         beam=beam,
         num_hypotheses=num_hypotheses,
         max_length=max_length,
-        penalties=np.array([length_penalty(length, alpha) for length in range(max_length + 2)]),
-        favours_long=alpha > 0,
+        penalties=np.array([penalty.at(length) for length in range(max_length + 2)]),
+        favours_long=penalty.alpha > 0,
         history_tokens=np.empty(history, dtype=np.int64),
         history_parents=np.empty(history, dtype=np.int64),
         history_log_p=np.empty(history, dtype=np.float32),
