@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from allyouneed import lazy
 from allyouneed.config.descriptions import Setting, complaint, describe, shown
-from allyouneed.config.sections import DataConfig, ModelConfig, SearchConfig, Section, TrainingConfig
+from allyouneed.config.model_config import ModelConfig
+from allyouneed.config.section import Section
+from allyouneed.config.sections import DataConfig, SearchConfig, TrainingConfig
 from allyouneed.errors import UserError
 from allyouneed.suggest import did_you_mean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from allyouneed.config.sections import StackSizes
+from allyouneed.config.model_config import StackSizes
 from allyouneed.errors import UserError
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from torch import Tensor, nn
 
 from allyouneed.config import ModelConfig
-from allyouneed.config.sections import StackSizes
+from allyouneed.config.model_config import StackSizes
 from allyouneed.model.attention import MultiHeadAttention
 from allyouneed.model.cache import LayerCache
 from allyouneed.model.dropout import Dropout

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.config import ModelConfig
-from allyouneed.config.sections import StackSizes
+from allyouneed.config.model_config import StackSizes
 from allyouneed.model.attention import attention_weights
 
 KINDS = ("encoder", "decoder", "cross")  # the encoder's and the decoder's self-attention, encoder-decoder attention

@@ -10,7 +10,7 @@ import torch
 
 from allyouneed import kernels
 from allyouneed.config import Config
-from allyouneed.config.sections import ModelConfig
+from allyouneed.config.model_config import ModelConfig
 from allyouneed.kernels.names import ATTENTION, BEAM, BF16, ENCODER, FP32, GROUPS, OTHER_STEPS, SEARCH
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.planning.clock import Stopwatch

@@ -19,7 +19,7 @@ from torch import nn
 
 from allyouneed.bundle import Bundle
 from allyouneed.config import ModelConfig
-from allyouneed.config.sections import StackSizes
+from allyouneed.config.model_config import StackSizes
 from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
