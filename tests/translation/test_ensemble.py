@@ -147,7 +147,7 @@ def test_a_translator_of_several_models_translates_and_scores_with_their_average
     ids = torch.tensor([[*both.tokenizer.encode("a b c d"), EOS]])
     limit = len(ids[0]) - 1 + both.bundle.config.search.max_extra_length
     with torch.inference_mode():
-        [[best]] = BeamSearch(reference, ids, [limit], 4, both.bundle.config.search.length_penalty, 1).run()
+        [[best]] = BeamSearch(reference, ids, [limit], 4, LengthPenalty.of(both.bundle.config.search), 1).run()
     assert both.tokenizer.target.decode(best.ids) == translations[0].text
     assert "ensemble of 2" in repr(both)
 

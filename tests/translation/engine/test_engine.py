@@ -121,7 +121,7 @@ def test_beam_search_with_a_vocabulary_smaller_than_twice_the_beam():
     engine, source = Engine(model_of(SHAPES[0])), sources()
     with torch.inference_mode():
         engine.decoder = engine.decoder.replace(vocab_size=9, screen=None)  # three of these tokens are never generated
-        expected = BeamSearch(engine, source, [6] * 23, 8, 0.6, 2).run()
+        expected = BeamSearch(engine, source, [6] * 23, 8, LengthPenalty(0.6), 2).run()
     assert [[h.ids for h in one] for one in beam_search(engine, source, [6] * 23, 8, LengthPenalty(0.6), 2)] == [
         [h.ids for h in one] for one in expected
     ]
