@@ -171,7 +171,9 @@ def test_invalid_json_is_refused(tmp_path, content):
     path.write_text('{"a": 1}')
     assert read_json(path, "Do this.", lambda facts: facts["a"]) == {"a": 1}
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(UserError, match=r"facts\.json: missing or not readable\. Do this\."):
+    with pytest.raises(
+        UserError, match=r"facts\.json: (damaged, or not the expected JSON \(.+\)|content = .+)\. Do this\."
+    ):
         read_json(path, "Do this.", lambda facts: facts["a"])
 
 

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "untrusted": {"errors"},
     "zip_files": {"errors"},
     "devices": {"errors"},
-    "config": {"errors", "suggest"},
+    "config": {"errors", "suggest", "untrusted"},
     "command_options": {"suggest", "terminal"},
     "kernels": set(),
     "data": BASE | {"kernels"},

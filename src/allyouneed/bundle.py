@@ -23,9 +23,9 @@ from allyouneed.data.directions import Direction
 from allyouneed.data.tokens.tokenizer import EOS, SEPARATE_FILES
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
-from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.files import check_folder, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
-from allyouneed.untrusted import count_elements
+from allyouneed.untrusted import checked, count_elements, read_typed
 
 FORMAT = 3  # format 1 had no samples, and tokenizer.model only; format 3 is for separate vocabularies
 _SHARED_FORMAT = 2  # earlier versions can read all other bundles
@@ -193,15 +193,14 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
 def _read_facts(folder: Path) -> _Facts:
     """Read `config.json`, whose format decides what it has to contain."""
 
-    def check(content: dict[str, Any]) -> None:
-        if type(content["format"]) is int and content["format"] > FORMAT:
-            raise UserError(
-                f"{folder}: format {content['format']} is newer than this version supports ({FORMAT}). Upgrade "
-                "allyouneed."
-            )
-        _Facts.model_validate(content)
-
-    return _Facts.model_validate(read_json(folder / "config.json", _REMEDY, check))
+    path = folder / "config.json"
+    content = read_typed(path, dict[str, Any], _REMEDY, any_text=True)  # notes have names of files
+    version = content.get("format")
+    if type(version) is int and version > FORMAT:
+        raise UserError(
+            f"{folder}: format {version} is newer than this version supports ({FORMAT}). Upgrade allyouneed."
+        )
+    return checked(content, _Facts, path, _REMEDY)
 
 
 def check_size(config: ModelConfig, tokenizer: AnyTokenizer, elements: int, where: Path) -> None:
@@ -316,7 +315,7 @@ def _check_variant(stored: str, built: str, folder: Path) -> None:
 def _samples(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return read_json(path, _REMEDY, _Samples.model_validate)["sentences"]
+    return read_typed(path, _Samples, _REMEDY).model_dump()["sentences"]
 
 
 def _model_card(bundle: Bundle) -> str:

@@ -14,23 +14,36 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.untrusted import count_elements, parse_json, read_regular
+from allyouneed.untrusted import check_memory, count_elements, read_regular, read_typed
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
-_LARGEST_JSON = 1 << 28  # bytes
+_LONGEST_NAME = 255  # bytes
 
 TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def _check_name(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or len(name.encode()) > _LONGEST_NAME or "\0" in name:
+        raise ValueError("not the name of a file in the folder")
+    return name
+
+
+class _Manifest(BaseModel):
+    """Content of `manifest.json`: the checksum of each other file."""
+
+    sha256: dict[Annotated[str, AfterValidator(_check_name)], str]
 
 
 def as_paths(files: TextFiles) -> list[Path]:
@@ -177,17 +190,12 @@ def check_folder(folder: Path, required: Collection[str], remedy: str) -> None:
     Raises:
         UserError: If the manifest or a file is missing, truncated or changed.
     """
-    try:
-        content = parse_json(read_regular(folder / MANIFEST, _LARGEST_JSON))
-        sums = {str(name): str(checksum) for name, checksum in content["sha256"].items()}
-        if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in sums):
-            raise ValueError("names a file outside the folder")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / MANIFEST}: missing or not readable. {remedy}") from error
+    sums = read_typed(folder / MANIFEST, _Manifest, remedy).sha256
     for name in {**dict.fromkeys(required), **sums}:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: missing. {remedy}")
-        if sha256(folder / name) != sums.get(name):
+        check_memory(folder / name, (folder / name).stat().st_size)
+        if name not in sums or sha256(folder / name) != sums[name]:
             raise UserError(f"{folder / name}: truncated or changed since it was written. {remedy}")
 
 
@@ -222,18 +230,11 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
     Raises:
         UserError: If the file is missing, too large, nested too deeply, no JSON object, or does not pass `check`.
     """
+    content = read_typed(path, dict[str, Any], remedy, any_text=True)
     try:
-        content = parse_json(read_regular(path, _LARGEST_JSON).decode("utf-8"), any_text=True)
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
         check(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))[:80]
-        value = "" if first["type"] == "missing" else f" = {str(first['input'])[:60]!r}"
-        raise UserError(f"{path}: {name}{value}: {first['msg'].lower()}. {remedy}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: missing or not readable. {remedy}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
     return content
 
 

@@ -1,7 +1,8 @@
-"""Bounded reading of files that may come from somebody else: models are handed between people.
+"""Typed and bounded reading of files that may come from somebody else: models are handed between people.
 
-Pipes and devices are not opened, nesting and sizes are limited, and a header is compared with the size of its file
-before memory is allocated.
+Pipes and devices are not opened; sizes, nesting and numbers of values are limited; a header is compared with the size
+of its file, and a file with the memory of the machine, before memory is allocated. `read_typed` reads all JSON that has
+a known form.
 """
 
 from __future__ import annotations
@@ -10,16 +11,25 @@ import errno
 import json
 import math
 import os
+import reprlib
 import stat
 import struct
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from allyouneed.errors import UserError
 
+T = TypeVar("T")
 _DEEPEST_JSON = 50  # lists and objects within one another
+_MOST_DOTS = 500  # in a line of TOML
+_LARGEST_JSON = 1 << 28  # bytes
+_MOST_VALUES = 4_000_000  # of JSON; each takes at most about 100 bytes of memory
 _LARGEST_HEADER = 100 << 20  # bytes of a safetensors file, the limit of the format
 _MOST_DIMENSIONS = 16
 _MOST_FILES = 10_000  # of a model's folder
@@ -76,10 +86,13 @@ def parse_json(text: str | bytes, any_text: bool = False) -> Any:
         any_text: Accept text that is not Unicode, such as names of files with other bytes.
 
     Raises:
-        ValueError: If it is not JSON, is nested too deeply, or has text that is not Unicode.
+        ValueError: If it is not JSON, is nested too deeply, has too many values, an object with a name twice, or text
+            that is not Unicode.
     """
+    if _count_values(text) > _MOST_VALUES:
+        raise ValueError(f"has more than {_MOST_VALUES:,} values")
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
     pending = [content]
@@ -99,6 +112,86 @@ def parse_json(text: str | bytes, any_text: bool = False) -> Any:
     raise ValueError("is nested too deeply")
 
 
+def _count_values(text: str | bytes) -> int:
+    """Return at least the number of values of JSON: each follows one of these characters."""
+    if isinstance(text, str):
+        return sum(map(text.count, ",:[{"))
+    return sum(map(text.count, (b",", b":", b"[", b"{")))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, whose names must be different: which value would count depends on the program."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"has {twice[:40]!r} twice in an object")
+    return found
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML that may come from somebody else.
+
+    Raises:
+        ValueError: If it is not TOML, or a line has so many dots that its names take quadratic time.
+        RecursionError: If it is nested too deeply.
+    """
+    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise ValueError(f"a line has more than {_MOST_DOTS} dots")
+    return tomllib.loads(text)
+
+
+def read_typed(path: Path, kind: type[T], remedy: str, any_text: bool = False) -> T:
+    """Read JSON of a known form from a file that may come from somebody else.
+
+    Args:
+        path: The file.
+        kind: Type of the content: a model of pydantic, a dataclass, or a type such as `dict[str, int]`.
+        remedy: Advice to the user, appended to error messages.
+        any_text: Accept text that is not Unicode, such as names of files with other bytes.
+
+    Raises:
+        UserError: If the file is missing, too large, not JSON or of another form. The message names the first wrong
+            field as a path, such as `config.model.d_model`, and what is expected of it.
+    """
+    try:
+        return checked(parse_json(read_regular(path, _LARGEST_JSON).decode("utf-8"), any_text), kind, path, remedy)
+    except OSError as error:
+        raise UserError(f"{path}: missing or not readable ({_reason(error)}). {remedy}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
+
+
+def checked(content: object, kind: type[T], path: Path, remedy: str) -> T:
+    """Check the form of content that was read from a file; see `read_typed`.
+
+    Raises:
+        UserError: If the content has another form.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))[:80] or "content"
+        name = name if name.isprintable() else ascii(name)
+        value = "" if first["type"] == "missing" else f" = {reprlib.repr(first['input'])[:80]}"
+        raise UserError(f"{path}: {name}{value}: {_line_of(first['msg'].lower())}. {remedy}") from error
+
+
+def check_memory(path: Path, size: int) -> None:
+    """Check, before a file is read, that this machine can hold it.
+
+    Args:
+        path: The file.
+        size: Its size in bytes.
+
+    Raises:
+        UserError: If the file is larger than the memory of the machine.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise UserError(f"{path}: has {size:,} bytes, and this machine {memory:,} bytes of memory. It cannot be read.")
+
+
 def count_elements(path: Path) -> int:
     """Return the number of elements of all tensors of a safetensors file, reading its header only.
 
@@ -114,12 +207,21 @@ def count_elements(path: Path) -> int:
         if max((each["data_offsets"][1] for each in tensors.values()), default=0) != size - 8 - length:
             raise ValueError("it is truncated, or longer than its header states")
         shapes = [each["shape"][:_MOST_DIMENSIONS] for each in tensors.values()]  # safetensors itself checks them
+        check_memory(path, size)
         return sum(map(math.prod, shapes))
     except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
+        raise UserError(f"{path}: {_reason(error)}.") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error) as error:
         raise UserError(f"{path}: not a safetensors file ({_line(error)}).") from error
 
 
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return _line_of(str(error)) or type(error).__name__
+
+
+def _line_of(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -38,7 +38,7 @@ def test_invalid_metadata_is_refused(tmp_path):
     sides = '"tokens": {"source": 3, "target": 5}'
     for broken in ("", "[]", '{"pairs": 3, "tokens": {"source": 3}}', f'{{"pairs": "3", {sides}}}'):
         (tmp_path / "s" / "store.json").write_text(broken)
-        with pytest.raises(UserError, match=r"store\.json: missing or not readable\. Delete"):
+        with pytest.raises(UserError, match=r"store\.json: .*Delete"):
             open_store(tmp_path / "s")
 
 

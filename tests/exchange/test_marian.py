@@ -249,7 +249,7 @@ def test_one_matrix_for_two_vocabularies_is_refused(tmp_path):
 def test_a_vocabulary_that_is_a_list_is_refused(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / "vocab.json").write_text('["<pad>"]')
-    with pytest.raises(UserError, match=r"vocab\.json: missing or not readable"):
+    with pytest.raises(UserError, match=r"vocab\.json: "):
         import_marian([tmp_path / "opus"], tmp_path / "run")
 
 

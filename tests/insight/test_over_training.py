@@ -129,7 +129,7 @@ def test_the_origin_of_step_0(copied):
 
 def test_a_damaged_record_is_reported(copied):
     (copied / "run.json").write_text('{"asked": [], "plan": 3}')
-    with pytest.raises(UserError, match=r"run\.json: missing or not readable"):
+    with pytest.raises(UserError, match=r"run\.json: "):
         film_data(Translator.load(copied), copied, "a b", "b a")
 
 

@@ -6,7 +6,6 @@ setting has a type, a description and bounds. An unknown name is rejected with a
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -22,6 +21,7 @@ from allyouneed.config.section import Section
 from allyouneed.config.sections import DataConfig, SearchConfig, TrainingConfig
 from allyouneed.errors import UserError
 from allyouneed.suggest import did_you_mean
+from allyouneed.untrusted import parse_toml, read_regular
 
 if TYPE_CHECKING:
     from allyouneed.config import listing as listing
@@ -44,6 +44,7 @@ __all__ = [
 
 __getattr__ = lazy.attach(__name__, {}, ["listing"])  # lazy, because `listing` imports this module
 
+_LARGEST_RECIPE = 1 << 18  # bytes
 MOST_PARAMETERS = 10**11  # 400 GB in fp32; far larger counts would overflow 64-bit offsets in PyTorch
 
 
@@ -204,8 +205,8 @@ def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
 
 def _recipe_sections(recipe: str | Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(recipe_text(recipe))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return parse_toml(recipe_text(recipe))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"recipe {recipe}: not TOML: {error}.") from error
 
 
@@ -220,7 +221,7 @@ def recipe_text(recipe: str | Path) -> str:
             "of the paper's table 3 (table3/base, ...), or a .toml file."
         )
     try:
-        return Path(recipe).read_text(encoding="utf-8")
+        return read_regular(Path(recipe), _LARGEST_RECIPE).decode("utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"recipe {recipe}: cannot be read ({error}).") from error
 
@@ -269,7 +270,7 @@ def _section(name: str) -> type[Section]:
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return parse_toml(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # not TOML: an unquoted string
         if "," in text:
             return tuple(_parse_value(part.strip()) for part in text.split(","))

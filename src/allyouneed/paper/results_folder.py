@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from pydantic import BaseModel
 
 from allyouneed.errors import UserError
-from allyouneed.files import read_json, to_json, write_file
+from allyouneed.files import to_json, write_file
+from allyouneed.untrusted import checked, read_typed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,10 +190,18 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+class _Results(BaseModel):
+    """What an unfinished command has stored."""
+
+    asked: Any
+    parts: dict[str, dict[str, Any]]
+
+
 def _stored(path: Path) -> dict[str, Any]:
-    return read_json(
-        path, "Give another --out, or delete the folder.", lambda stored: (stored["asked"], stored["parts"])
-    )
+    remedy = "Give another --out, or delete the folder."
+    content = read_typed(path, dict[str, Any], remedy, any_text=True)
+    checked(content, _Results, path, remedy)
+    return content
 
 
 def _through_json(values: Mapping[str, object]) -> dict[str, Any]:

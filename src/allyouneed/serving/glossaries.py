@@ -21,10 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from allyouneed.errors import UserError
-from allyouneed.files import read_json, recover_all, to_json, write_folder
+from allyouneed.files import recover_all, to_json, write_folder
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 from allyouneed.translation.terminology.glossary_files import term_problem
+from allyouneed.untrusted import read_typed
 
 _log = logging.getLogger(__name__)
 _INFORMATION = "glossary.json"
@@ -110,7 +111,7 @@ class GlossaryStore:
         if not path.is_file():
             raise ApiError(_NOT_FOUND, "glossary not found")
         with _problems_logged():
-            return _stored(identifier, read_json(path, _REMEDY, lambda facts: _stored(identifier, facts)))
+            return replace(read_typed(path, StoredGlossary, _REMEDY), glossary_id=identifier)
 
     def entries(self, owner: str, identifier: str, pair: Pair) -> str:
         """Return the entries of a dictionary as TSV.
@@ -253,13 +254,6 @@ def _csv_rows(lines: Sequence[str]) -> Iterator[list[str]]:
         yield from csv.reader(line + "\n" for line in lines)
     except csv.Error as error:  # a missing quotation mark makes a cell as long as the text
         raise ApiError(_INVALID, f"invalid glossary entries: {error}") from error
-
-
-def _stored(identifier: str, facts: dict[str, object]) -> StoredGlossary:
-    dictionaries = facts["dictionaries"]
-    assert isinstance(dictionaries, list)
-    counts = tuple(StoredDictionary(**each) for each in dictionaries)
-    return StoredGlossary(identifier, str(facts["name"]), str(facts["creation_time"]), counts)
 
 
 def _file_name(pair: Pair) -> str:

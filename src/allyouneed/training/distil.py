@@ -24,7 +24,7 @@ from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.files.formats import RawPair, read_pairs
 from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
-from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.files import sha256, to_json, write_file
 from allyouneed.progress import print_line
 from allyouneed.training.distributed import announced_ranks
 from allyouneed.training.reporting.outcome import Outcome
@@ -37,6 +37,7 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file
 from allyouneed.translation.translator import Translator
+from allyouneed.untrusted import read_typed
 
 TARGETS = ("teacher", "both", "beam", "closest")
 
@@ -148,7 +149,7 @@ def _agree(run: Path, path: Path, facts: dict[str, Any]) -> None:
     """Raise `UserError` if the run was started with different facts."""
     if not path.is_file():
         return write_file(path, to_json(facts))
-    started = read_json(path, "Give another --out.", lambda content: content["targets"])
+    started = read_typed(path, dict[str, Any], "Give another --out.", any_text=True)
     changed = next((key for key in {**facts, **started} if not same_content(started.get(key), facts.get(key))), None)
     if changed:
         difference = f"{changed} = {started.get(changed)}, now {facts.get(changed)}"

@@ -77,6 +77,8 @@ def _is_valid(memory: DraftMemory, source_size: int, target_size: int) -> bool:
         and all(starts[0] == 0 and (np.diff(starts) >= 0).all() for starts, *_ in groups)
         and all(starts[-1] == len(tokens) == len(p) for starts, _, tokens, p in groups)
         and all(((tokens >= 0) & (tokens < target_size)).all() for _, _, tokens, _ in groups)
+        and bool((np.diff(memory.pairs) > 0).all())
+        and all(np.isfinite(each).all() for each in fractions)
     )
 
 

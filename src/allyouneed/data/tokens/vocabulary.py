@@ -30,11 +30,12 @@ from allyouneed.data.tokens.tokenizer import (
     load_tokenizer,
 )
 from allyouneed.errors import UserError
-from allyouneed.untrusted import parse_json, read_regular
+from allyouneed.untrusted import read_regular, read_typed
 
 _LARGEST = 1 << 28  # bytes of a file
 ADDED = -1  # the row of a start token that the original vocabulary lacks
 _VOCABULARY = "vocabulary.json"
+_REMEDY = "Download the bundle or import the model again."
 _MODELS = {
     kind: (f"source.{suffix}", f"target.{suffix}") for kind, suffix in (("sentencepiece", "spm"), ("bpe", "bpe"))
 }
@@ -175,8 +176,10 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
     ):
         return _load_own(folder)
     try:
-        sides = parse_json(read_regular(folder / _VOCABULARY, _LARGEST))
-        (source, source_vocabulary), (target, target_vocabulary) = (_side(folder, sides, side) for side in range(2))
+        sides = read_typed(folder / _VOCABULARY, _Sides, _REMEDY)
+        (source, source_vocabulary), (target, target_vocabulary) = (
+            _side(folder, content, side) for side, content in enumerate((sides.source, sides.target))
+        )
         tokenizer = VocabularyTokenizer(target, target_vocabulary)
         if source_vocabulary == target_vocabulary and _described(source) == _described(target):
             return tokenizer
@@ -194,9 +197,13 @@ class _Side(BaseModel):
     segmenter: dict[str, Any] | None = None
 
 
-def _side(folder: Path, sides: dict[str, Any], side: int) -> tuple[Segmenter, Vocabulary]:
+class _Sides(BaseModel):
+    source: _Side
+    target: _Side
+
+
+def _side(folder: Path, content: _Side, side: int) -> tuple[Segmenter, Vocabulary]:
     """Load the segmenter and the vocabulary of the source, 0, or the target, 1."""
-    content = _Side.model_validate(sides[("source", "target")[side]])
     if len(content.names) != len(content.rows) or len(content.names) <= EOS:
         raise ValueError(f"{len(content.names)} names for {len(content.rows)} rows")
     settings = content.segmenter or {"kind": SentencePieceSegmenter.kind}

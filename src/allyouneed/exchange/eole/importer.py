@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from torch import Tensor
 
 from allyouneed.bundle import Bundle, save_bundle
@@ -22,7 +23,8 @@ from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
 from allyouneed.exchange.reading.segmentation import describe_segmenters, make_tokenizer
 from allyouneed.exchange.reading.stored_weights import StoredWeights
-from allyouneed.files import read_json, read_tensors
+from allyouneed.files import read_tensors
+from allyouneed.untrusted import read_typed
 
 _VOCABULARY = "vocab.json"
 _LINEARS = ("linear_query", "linear_keys", "linear_values", "final_linear")
@@ -96,19 +98,21 @@ def import_eole(paths: Sequence[Path], run: Path, languages: tuple[str, str] | N
     return bundle
 
 
+class _Vocabularies(BaseModel):
+    """Content of `vocab.json`."""
+
+    src: list[str]
+    tgt: list[str]
+    specials: dict[str, str | None] | None = None
+    decoder_start_token: str | None = None
+
+
 def _read_vocabularies(path: Path) -> tuple[ImportedVocabulary, ImportedVocabulary]:
-    content = read_json(path, REMEDY, lambda content: [len(content[side]) for side in ("src", "tgt")])
-    named = content.get("specials") or {}
-    special = {**_SPECIAL, **(named if isinstance(named, dict) else {})}
-    if not all(isinstance(token, str | None) for token in special.values()):
-        raise UserError(f"{path}: specials has a value that is not a text. {REMEDY}")
-    start = content.get("decoder_start_token") or special["bos_token"]
-    lists = [content[side] for side in ("src", "tgt")]
-    if (
-        not all(isinstance(tokens, list) for tokens in lists)
-        or start not in lists[1]
-        or special["eos_token"] not in lists[1]
-    ):
+    content = read_typed(path, _Vocabularies, REMEDY)
+    special = {**_SPECIAL, **(content.specials or {})}
+    start = content.decoder_start_token or special["bos_token"]
+    lists = content.src, content.tgt
+    if start not in lists[1] or special["eos_token"] not in lists[1]:
         raise UserError(f"{path}: the target vocabulary has no start token {start!r} or no end token. {REMEDY}")
     names = [special["pad_token"], special["unk_token"], start, special["eos_token"]]
     source, target = (order_vocabulary(path, tokens, names) for tokens in lists)

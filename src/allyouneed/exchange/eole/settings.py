@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from torch import Tensor
 
 from allyouneed.errors import UserError
@@ -14,7 +15,7 @@ from allyouneed.exchange.reading.imported_bundle import check_settings
 from allyouneed.exchange.reading.position_tables import Sinusoids
 from allyouneed.exchange.reading.segmenter_files import Segmenters
 from allyouneed.exchange.reading.transforms import read_transforms, transform_names
-from allyouneed.files import read_json
+from allyouneed.untrusted import checked, read_typed
 
 CONFIG = "config.json"
 REMEDY = "Give the folder that `eole train` wrote."
@@ -52,6 +53,18 @@ _IRRELEVANT = {  # to translation with a Transformer: dropout, alignment, recurr
 }
 
 
+class _Model(BaseModel):
+    """Sections of the settings, which have more settings beside them."""
+
+    encoder: dict[str, Any]
+    decoder: dict[str, Any]
+    embeddings: dict[str, Any] | None = None
+
+
+class _Content(BaseModel):
+    model: _Model
+
+
 @dataclass
 class EoleConfig:
     """The parts of config.json that translation depends on.
@@ -76,9 +89,8 @@ class EoleConfig:
             UserError: If it is missing or damaged, or has settings that cannot be imported.
         """
         path = folder / CONFIG
-        content = read_json(
-            path, REMEDY, lambda content: [dict({"embeddings": {}, **content["model"]}[name]) for name in _SECTIONS]
-        )
+        content = read_typed(path, dict[str, Any], REMEDY)
+        checked(content, _Content, path, REMEDY)
         model = content["model"]
         whole = {name: value for name, value in model.items() if not isinstance(value, dict)}
         sections = [{**whole, **(model.get(name) or {})} for name in _SECTIONS]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import index
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from torch import Tensor
 
 from allyouneed.bundle import Bundle, build_model, check_size, load_weights, save_bundle
@@ -20,7 +19,8 @@ from allyouneed.exchange.hugging_face.weights import POSITIONS, from_marian, unr
 from allyouneed.exchange.marian_native.native_import import import_native, outline_native
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids
-from allyouneed.files import MANIFEST, check_folder, read_json, read_tensors
+from allyouneed.files import MANIFEST, check_folder, read_tensors
+from allyouneed.untrusted import checked, read_typed
 
 _WEIGHTS, _CONFIG, _VOCABULARY = "model.safetensors", "config.json", "vocab.json"
 _ACTIVATION = "gelu"  # of `MarianConfig`
@@ -104,7 +104,9 @@ def outline_marian(path: Path) -> tuple[ModelConfig, list[int]]:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    return read_json(folder / _CONFIG, _REMEDY, _Settings.model_validate)
+    settings = read_typed(folder / _CONFIG, dict[str, Any], _REMEDY)
+    checked(settings, _Settings, folder / _CONFIG, _REMEDY)
+    return settings
 
 
 def _is_native(folder: Path) -> bool:
@@ -244,7 +246,7 @@ def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> VocabularyTokeniz
 
 def _read_vocabulary(path: Path, settings: dict[str, Any], size: int) -> Vocabulary:
     """Order tokens as this package does: padding, unknown, start and end first, then the others in Marian's order."""
-    rows_by_name = read_json(path, _REMEDY, _check_rows)
+    rows_by_name = read_typed(path, dict[str, StrictInt], _REMEDY)
     names = {row: name for name, row in rows_by_name.items()}
     if sorted(names) != list(range(size)):
         raise UserError(f"{path}: does not name each of rows 0 to {size - 1} once, as {_CONFIG} requires. {_REMEDY}")
@@ -262,12 +264,6 @@ def _read_vocabulary(path: Path, settings: dict[str, Any], size: int) -> Vocabul
     return Vocabulary([added_name if row == ADDED else names[row] for row in rows], rows)
 
 
-def _check_rows(rows: dict[str, Any]) -> None:
-    """Raise TypeError or ValueError if rows are not numbers, or tokens are not Unicode."""
-    sorted(map(index, rows.values()))
-    "".join(rows).encode()
-
-
 def _optional(path: Path) -> dict[str, Any]:
     """Read a JSON object, empty if there is no such file."""
-    return read_json(path, _REMEDY) if path.is_file() else {}
+    return read_typed(path, dict[str, Any], _REMEDY) if path.is_file() else {}

@@ -31,12 +31,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field
 
 from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
-from allyouneed.files import read_json
 from allyouneed.insight.coding import pack_weights
 from allyouneed.insight.explorer import FORMAT, MAX_TOKENS, model_facts, side_data
 from allyouneed.insight.statistics.aligner import Links, align_words, links_of_pairs
@@ -49,6 +49,7 @@ from allyouneed.insight.words import Sentence
 from allyouneed.model.probe import KINDS
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.translation.translator import Translator
+from allyouneed.untrusted import checked, read_typed
 
 MEASURED = 200  # sentence pairs that each snapshot is measured on
 BUDGET = 1_550_000  # bytes of attention on the page; the rest of 2 MB is for script, style and statistics
@@ -272,10 +273,26 @@ def _chance(translator: Translator, corpus: FilmCorpus) -> dict[str, Any]:
     return {**chance, "loss": round(math.log(len(translator.tokenizer.target)), 4)}
 
 
+class _Asked(BaseModel):
+    start: str | None = Field(default=None, alias="start from")  # path and checksum
+
+
+class _Plan(BaseModel):
+    steps: int | None = None
+
+
+class _Record(BaseModel):
+    """What is read of `run.json`."""
+
+    asked: _Asked = _Asked()
+    plan: _Plan = _Plan()
+
+
 def _run_facts(run: Path) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if (run / "run.json").is_file():
-        record = read_json(run / "run.json", "Restore the file.", _check_record)
+        record = read_typed(run / "run.json", dict[str, Any], "Restore the file.", any_text=True)
+        checked(record, _Record, run / "run.json", "Restore the file.")
     asked = record.get("asked", {})
     start = asked.get("start from")  # path and checksum
     return {
@@ -284,11 +301,6 @@ def _run_facts(run: Path) -> dict[str, Any]:
         "origin": "start" if start else "teacher" if "teacher" in asked else "random",
         "start": Path(start.rpartition(" ")[0]).name if start else None,
     }
-
-
-def _check_record(record: dict[str, Any]) -> None:
-    if not all(isinstance(record.get(name, {}), dict) for name in ("asked", "plan")):
-        raise TypeError("asked, plan")
 
 
 def _rounded(role: dict[str, Any]) -> dict[str, Any]:

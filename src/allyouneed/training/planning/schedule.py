@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, NonNegativeInt
 
 from allyouneed.config import Config, TrainingConfig
 
+Positive = Annotated[int, Field(ge=1, le=10**10)]
 _AVERAGED_SHARE = 0.1  # share of the steps that is averaged under a budget: the last tenth
 _VALIDATIONS = 20
 _VALIDATION_SHARE = 0.08  # maximum share of the budget for validations
@@ -52,21 +55,23 @@ class TrainingPlan:
         fixed: Settings of a plan that the user set, for example "warmup", which stay as they are.
     """
 
-    steps: int
-    warmup: int
-    decay: str
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # of a stored plan
+
+    steps: Positive
+    warmup: Positive
+    decay: Literal["inverse_sqrt", "linear"]
     learning_rate: float
-    validate_every: int
-    average_every: int
+    validate_every: Positive
+    average_every: Positive
     minutes: float | None = None
     budget: float | None = None
-    turned_at: int = 0
+    turned_at: NonNegativeInt = 0
     turned_factor: float = 1.0
     top: float = 1.0
-    validate_from: int = 0
+    validate_from: NonNegativeInt = 0
     validation_cost: float = 0.0
     final_cost: float = 0.0
-    fixed: tuple[str, ...] = ()
+    fixed: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed", tuple(self.fixed))  # JSON has lists only

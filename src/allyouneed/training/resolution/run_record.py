@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, StrictInt
 
 from allyouneed.config import Config, config_from
-from allyouneed.files import read_json, to_json, write_file
-from allyouneed.training.planning.schedule import PlanHistory
+from allyouneed.files import to_json, write_file
+from allyouneed.training.planning.schedule import PlanHistory, Positive, TrainingPlan
 from allyouneed.translation.evaluation.bleu_tokenizers import DEFAULT
+from allyouneed.untrusted import checked, read_typed
+
+
+class _Valid(BaseModel):
+    bleu: float
+    chrf: float
+    loss: float | None
+
+
+class _Finished(BaseModel):
+    """The final scores; other names are ignored."""
+
+    valid: _Valid
+    weights: str
+    status: str = ""
+    ending: str = ""
+
+
+class _Asked(BaseModel):
+    """The part of the request that every version stored."""
+
+    languages: tuple[str, str]
+    recipe: str | None
+    settings: list[str]
+
+
+_Sections: TypeAlias = dict[str, dict[str, Any]]
+
+
+class _Content(BaseModel):
+    """Content of `run.json`. Other names, of later versions, are ignored."""
+
+    asked: _Asked
+    config: _Sections
+    base: _Sections | None = None
+    files: dict[str, str] = {}
+    plan: TrainingPlan | None = None
+    earlier_plans: list[TrainingPlan] = []
+    micro_batches: Positive = 1
+    extended_at: StrictInt | None = None
+    finished: _Finished | None = None
 
 
 class RunRecord:
@@ -29,7 +72,8 @@ class RunRecord:
         remedy = "Give another --out, or delete the file to start over."
         self.content: dict[str, Any] = {}
         if path.exists():
-            self.content = read_json(path, remedy, _check)
+            self.content = read_typed(path, dict[str, Any], remedy, any_text=True)
+            checked(self.content, _Content, path, remedy)
 
     @property
     def config(self) -> Config:
@@ -52,11 +96,3 @@ class RunRecord:
         """Store facts; None removes a fact. Raises `UserError` if the disk is full."""
         self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
         write_file(self.path, to_json(self.content))
-
-
-def _check(run: dict[str, Any]) -> None:
-    """Raise `KeyError` or `TypeError` for content in a different format than this version writes."""
-    if not {"asked", "config"} <= run.keys():
-        raise KeyError("asked, config")
-    if "plan" in run:
-        PlanHistory.from_dict(run)
