@@ -5,7 +5,7 @@ CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: quickstart test test-slow test-processors test-numba fuzz coverage lint format docs bench bench-quick pictures notebook wheel clean
+.PHONY: quickstart test test-slow test-processors test-numba fuzz faults coverage lint format docs bench bench-quick pictures notebook wheel clean
 
 quickstart: .venv/installed
 	$(BIN)/allyouneed quickstart
@@ -35,6 +35,10 @@ test-numba: .venv/installed-dev
 MINUTES ?= 5
 fuzz: .venv/installed-dev
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(FILES),--folder $(FILES))
+
+# Kills, failing disks, damaged files, signals and losses of power, thousands of them. CASES: a number of them.
+faults: .venv/installed-dev
+	$(BIN)/python -m benchmarks.faults --jobs $$(nproc) $(if $(CASES),--cases $(CASES))
 
 # Fails if coverage is below fail_under in pyproject.toml.
 coverage: .venv/installed-dev .venv/browser .venv/valgrind

@@ -1,0 +1,148 @@
+"""Faults by the thousand: killed processes, failing disks, damaged files, signals, clocks and losses of power.
+
+    python -m benchmarks.faults [--cases N] [--commands train,...] [--only TEXT] [--case NUMBER] [--seed 1] [--jobs 1]
+
+Each case disturbs a command on a tiny model and repeats it as a user would, following the advice of error messages. The
+result must equal that of the undisturbed command: weights bit for bit, translations byte for byte. Outcomes:
+
+- finished: the disturbed command ended with the right result;
+- exact: the same command, repeated, ended with the right result;
+- advised: one line named the damaged file and what to do, and after that the result was right;
+- failed: anything else, such as a traceback, another result or advice to delete what is intact.
+
+A case is determined by the seed and its number. Prints a table, and each failed case; exit code 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from benchmarks.faults_cases import Case
+
+_MEMORY = Path("/dev/shm")
+_LOADED = "FAULTS_FOLDER"  # variable of the process that has loaded the library
+_COMMANDS = "train,resume,translate,clean,export"
+_cases: list[Case] = []  # of a worker process
+
+
+def main() -> NoReturn:
+    """Start this program again with the library, or run the cases."""
+    arguments = _arguments()
+    if _LOADED in os.environ:
+        sys.exit(run(arguments, Path(os.environ[_LOADED])))
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        variables = {**os.environ, _LOADED: folder, "OMP_NUM_THREADS": "1"}
+        if problem := preload(Path(folder), variables):
+            print(f"without faults at single calls and loss of power: {problem}", file=sys.stderr)
+        command = [sys.executable, "-m", "benchmarks.faults", *sys.argv[1:]]
+        sys.exit(subprocess.run(command, env=variables).returncode)
+
+
+def preload(folder: Path, variables: dict[str, str]) -> str:
+    """Compile the library, and set the variables with which a process loads it.
+
+    Returns:
+        Why that is not possible; an empty string if it is.
+    """
+    compiler = shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        return "they need Linux and a C compiler (cc)"
+    library, source = folder / "faults.so", Path(__file__).with_name("faults.c")
+    command = [compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"{source.name} does not compile: {done.stderr.strip()[-300:]}"
+    variables["LD_PRELOAD"] = str(library)
+    return ""
+
+
+def run(arguments: argparse.Namespace, folder: Path) -> int:
+    """Run the chosen cases in a folder, and print their results."""
+    from benchmarks import faults_cases  # loads PyTorch, which the process without the library does not need
+
+    (folder / "first").mkdir()
+    os.chdir(folder / "first")
+    bench = faults_cases.Bench(arguments.commands.split(","))
+    bench.prepare()
+    cases = list(faults_cases.plan(bench, arguments.seed, "LD_PRELOAD" in os.environ, _can_mount()))
+    numbers = [n for n, case in enumerate(cases) if arguments.only in f"{case.fault}, {case.command}: {case.detail}"]
+    if arguments.case is not None:
+        numbers = [arguments.case]
+    elif arguments.cases and arguments.cases < len(numbers):
+        numbers = sorted(random.Random(arguments.seed).sample(numbers, arguments.cases))
+    table: dict[tuple[str, str], Counter[str]] = {}
+    context = multiprocessing.get_context("fork")
+    with context.Pool(arguments.jobs, _enter, (folder, cases)) as pool:
+        print(f"{len(numbers):,} of {len(cases):,} cases", file=sys.stderr)
+        for number, outcome, description in pool.imap_unordered(_judge, numbers):
+            case = cases[number]
+            table.setdefault((case.fault, case.command), Counter())[outcome] += 1
+            if outcome == "failed" or arguments.case is not None:
+                place = f"case {number}: {case.fault}, {case.command}: {case.detail}"
+                print(f"{place}\n{outcome}: {description}\n", flush=True)
+    print_table(table, faults_cases.OUTCOMES)
+    return 1 if any(counts["failed"] for counts in table.values()) else 0
+
+
+def print_table(table: dict[tuple[str, str], Counter[str]], outcomes: tuple[str, ...]) -> None:
+    """Print a Markdown table with a row for each fault of each command, and their sum."""
+    print(f"| fault | command | cases | {' | '.join(outcomes)} |\n| --- | --- |" + " ---: |" * (1 + len(outcomes)))
+    total: Counter[str] = sum(table.values(), Counter())
+    for (fault, command), counts in [*table.items(), (("all", ""), total)]:
+        cells = " | ".join(f"{counts[outcome]:,}" for outcome in outcomes)
+        print(f"| {fault} | {command} | {counts.total():,} | {cells} |", flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, help="cases, chosen at random; default: all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--commands", default=_COMMANDS, help="those that are disturbed; default: %(default)s")
+    parser.add_argument("--only", default="", help='cases with this text in "FAULT, COMMAND: DETAIL"')
+    parser.add_argument("--case", type=int, help="one case, by its number")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at the same time")
+    return parser.parse_args()
+
+
+def _can_mount() -> bool:
+    """Return whether this process may mount file systems."""
+    Path("probe").mkdir()
+    mount = ["mount", "-t", "tmpfs", "none", "probe"]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        print("without full and read-only file systems: mounting is not permitted", file=sys.stderr)
+        return False
+    subprocess.run(["umount", "probe"], check=True)
+    return True
+
+
+def _enter(folder: Path, cases: Sequence[Case]) -> None:
+    """Begin a worker process, which has a folder of its own."""
+    own = folder / str(os.getpid())
+    own.mkdir()
+    os.chdir(own)
+    _cases.extend(cases)
+
+
+def _judge(number: int) -> tuple[int, str, str]:
+    try:
+        return number, *_cases[number].judge()
+    except Exception:  # such as a result that cannot be read
+        return number, "failed", traceback.format_exc()
+
+
+if __name__ == "__main__":
+    main()
