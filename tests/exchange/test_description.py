@@ -83,6 +83,20 @@ def test_the_licence_of_a_model_card(head, licence, mark, tmp_path):
     assert find_licence(tmp_path) == (f"{licence} (README.md)" if licence else None)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "licence"),
+    [
+        ("LICENSE.md", "\n# MIT License\n\nCopyright ...\n", "MIT License (LICENSE.md)"),
+        ("LICENCE.md", "---\nlicense: cc0-1.0\n---\nText\n", "cc0-1.0 (LICENCE.md)"),
+        ("COPYING.txt", "===\n**GNU GENERAL PUBLIC LICENSE**\n", "GNU GENERAL PUBLIC LICENSE (COPYING.txt)"),
+        ("README.md", "# A model\nmit\n", None),
+    ],
+)
+def test_the_licence_of_a_text(name, text, licence, tmp_path):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert find_licence(tmp_path) == licence
+
+
 def test_the_licence_of_an_archive_is_inside_it(tmp_path):
     (tmp_path / "LICENSE").write_text("Of another thing\n")
     with zipfile.ZipFile(tmp_path / "opus.zip", "w") as archive:

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from allyouneed.errors import UserError
 from allyouneed.zip_files import ZipLimits, open_zip
 
-LICENCE_FILES = ("README.md", "LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "COPYING")
+_CARD = "README.md"
+LICENCE_FILES = (_CARD, *(f"{name}{end}" for name in ("LICENSE", "LICENCE", "COPYING") for end in ("", ".txt", ".md")))
 MOST_LICENCE = 1 << 16  # characters of a file in which a licence is looked for
 _HEAD = re.compile(r"\A---\s*\n(.*?)^---", re.MULTILINE | re.DOTALL)  # of a model card
 _FIELD = re.compile(r"^licen[sc]e:[ \t]*([^\s#].*)?((?:\n[ \t]*-[ \t].*)*)$", re.IGNORECASE | re.MULTILINE)
@@ -37,12 +38,16 @@ def find_licence(model: Path) -> str | None:
 
 def licence_in(name: str, text: str) -> str | None:
     """Return the licence that a file states, one of `LICENCE_FILES` with this text."""
-    if name.endswith(".md"):
-        head = _HEAD.match(text)
-        found = _field(head[1]) if head else ""
-        return f"{found} ({name})" if found else None
-    first = next((line.strip() for line in text.splitlines() if line.strip()), None)
+    head = _HEAD.match(text)
+    if head and (found := _field(head[1])):
+        return f"{found} ({name})"
+    first = next((line for line in map(_plain, text.splitlines()) if line), "") if name != _CARD else ""
     return f"{first} ({name})" if first else None
+
+
+def _plain(line: str) -> str:
+    """Return a line without the marks of a Markdown heading or of emphasis."""
+    return line.strip().lstrip("#").strip(" *_=-")
 
 
 def _field(head: str) -> str:
