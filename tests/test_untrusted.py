@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import struct
+from dataclasses import dataclass
 
 import pytest
 import torch
+from pydantic import BaseModel
 
 from allyouneed.bundle import load_bundle
+from allyouneed.config import load_recipe
 from allyouneed.data.tokens.vocabulary import load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.exchange import describe_model, import_bundle, verify_checksums
 from allyouneed.exchange.reading.yaml_text import read_yaml
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes
-from allyouneed.untrusted import count_elements, parse_json, read_regular
+from allyouneed.untrusted import count_elements, parse_json, read_regular, read_typed
 from tests.compat import POST_NORM
 from tests.test_bundle import rewritten, with_facts
 
@@ -29,6 +32,74 @@ def test_deep_json_and_text_that_is_not_unicode(text, tmp_path):
         with pytest.raises(UserError, match=r"a\.json: damaged, or not the expected JSON \(.+\)\. Do this\."):
             read_json(tmp_path / "a.json", "Do this.")
     assert parse_json("[" * 49 + "]" * 49)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "has 'c' twice"),
+        ('{"a": [' + "0," * 4_000_001 + "0]}", "has more than 4,000,000 values"),
+        (b'{"a": "\xff"}', "can't decode byte"),
+        ("1" * 5000, "Exceeds the limit"),
+    ],
+)
+def test_json_that_is_ambiguous_or_too_large(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_json(text)
+
+
+@dataclass
+class Inner:
+    number: int
+
+
+class Outer(BaseModel):
+    inner: dict[str, list[Inner]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"inner": {"b": [{"number": 1}, {"number": "x"}]}},
+            r"inner\.b\.1\.number = 'x': input should be a valid integer",
+        ),
+        ({"inner": {"b\n": 1}}, r"'inner\.b\\n' = 1: input should be a valid list"),
+        ({"inner": {"b": [{}]}}, r"inner\.b\.0\.number: "),
+        ({"inner": [1] * 1000}, r"inner = \[1, 1, 1, 1, 1, 1, \.\.\.\]: input should be a valid dictionary"),
+        ([], r"content = \[\]: "),
+    ],
+)
+def test_the_wrong_field_is_named_with_its_path(content, message, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"a\.json: {message}.*\. Do this\.$") as caught:
+        read_typed(tmp_path / "a.json", Outer, "Do this.")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a." * 400_000 + "a = 1", "[" + "a." * 400_000 + "a]", "x = " + "[" * 100_000])
+def test_hostile_recipes(text, tmp_path):
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(UserError, match=r"recipe .*own\.toml: (not TOML|cannot be read)"):
+        load_recipe(tmp_path / "own.toml")
+    (tmp_path / "own.toml").unlink()
+    (tmp_path / "own.toml").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"recipe .*own\.toml: cannot be read"):
+        load_recipe(tmp_path / "own.toml")
+
+
+def test_a_file_larger_than_the_memory_is_not_read(tmp_path):
+    size = 1 << 42
+    header = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    with open(tmp_path / "w", "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    for function in (count_elements, read_tensors):
+        with pytest.raises(UserError, match=r"w: has [\d,]+ bytes, and this machine [\d,]+ bytes of memory"):
+            function(tmp_path / "w")
+    (tmp_path / "manifest.json").write_text(json.dumps({"sha256": {"w": "0"}}))
+    with pytest.raises(UserError, match="bytes of memory"):
+        check_folder(tmp_path, (), "Get it again.")
 
 
 @pytest.mark.parametrize("text", ["- " * 200_000, "a: " + "[" * 400_000, "a: " + "{b: " * 100_000])
@@ -79,6 +150,7 @@ def test_headers_of_tensors_are_compared_with_the_file(content, tmp_path):
         ({"scores": []}, "scores = "),
         ({"directions": [1]}, r"directions\.0 = "),
         ({"numbers_share": 7}, "numbers_share = "),
+        ({"notes": {"training pairs": "many"}}, r"notes\.training pairs = 'many': input should be a valid integer"),
     ],
 )
 def test_facts_of_a_bundle_are_typed(facts, message, tmp_path):
@@ -106,12 +178,12 @@ def test_weights_that_are_not_finite_are_named(value, tmp_path):
         load_bundle(rewritten(tmp_path / "changed", "model.safetensors", lambda _: tensor_bytes(tensors)))
 
 
-@pytest.mark.parametrize("names", [["../a"], ["/etc/passwd"], [1], "a"])
+@pytest.mark.parametrize("names", [["../a"], ["/etc/passwd"], ["a" * 300], ["\0"], [1], "a"])
 def test_a_manifest_names_files_of_its_folder(names, tmp_path):
     (tmp_path / "a").write_text("a")
     sums = dict.fromkeys(names, "x") if isinstance(names, list) and isinstance(names[0], str) else names
     (tmp_path / "manifest.json").write_text(json.dumps({"sha256": sums}))
-    with pytest.raises(UserError, match=r"manifest\.json: sha256"):
+    with pytest.raises(UserError, match=r"manifest\.json: '?sha256"):
         check_folder(tmp_path, (), "Get it again.")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import torch
-from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig, config_from
@@ -41,6 +41,14 @@ _REMEDY = "Download the bundle again, or run the `allyouneed train` command that
 _Code: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
+class _Notes(BaseModel):
+    """Facts about the training; other names are text for the model card."""
+
+    model_config = ConfigDict(extra="allow")
+
+    training_pairs: StrictInt = Field(default=0, ge=0, alias="training pairs")
+
+
 class _Facts(BaseModel):
     """Content of `config.json`, which may come from somebody else. Other names, of later versions, are ignored."""
 
@@ -49,7 +57,7 @@ class _Facts(BaseModel):
     vocab_size: StrictInt = Field(ge=EOS + 1)
     longest_source: StrictInt = Field(ge=1, le=1_000_000)
     scores: dict[str, Any]
-    notes: dict[str, Any]
+    notes: _Notes
     config: dict[str, Any]
     directions: list[tuple[_Code, _Code]] = Field(default=[], max_length=10_000)
     variant: StrictStr = ""
@@ -182,7 +190,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
         facts.languages,
         facts.longest_source,
         facts.scores,
-        facts.notes,
+        facts.notes.model_dump(by_alias=True, exclude_unset=True),
         _samples(folder / "samples.json"),
         tuple(facts.directions),
         facts.numbers_share,

@@ -31,6 +31,7 @@ _MOST_DOTS = 500  # in a line of TOML
 _LARGEST_JSON = 1 << 28  # bytes
 _MOST_VALUES = 4_000_000  # of JSON; each takes at most about 100 bytes of memory
 _LARGEST_HEADER = 100 << 20  # bytes of a safetensors file, the limit of the format
+_AN_OBJECT = "input should be a valid dictionary"
 _MOST_DIMENSIONS = 16
 _MOST_FILES = 10_000  # of a model's folder
 
@@ -174,7 +175,8 @@ def checked(content: object, kind: type[T], path: Path, remedy: str) -> T:
         name = ".".join(map(str, first["loc"]))[:80] or "content"
         name = name if name.isprintable() else ascii(name)
         value = "" if first["type"] == "missing" else f" = {reprlib.repr(first['input'])[:80]}"
-        raise UserError(f"{path}: {name}{value}: {_line_of(first['msg'].lower())}. {remedy}") from error
+        expected = _AN_OBJECT if first["type"] in ("model_type", "dataclass_type") else _line_of(first["msg"].lower())
+        raise UserError(f"{path}: {name}{value}: {expected}. {remedy}") from error
 
 
 def check_memory(path: Path, size: int) -> None:

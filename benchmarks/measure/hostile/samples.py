@@ -6,13 +6,14 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from allyouneed.bundle import load_bundle, save_bundle
+from allyouneed.bundle import build_model, load_bundle, save_bundle
 from allyouneed.exchange import (
     export_argos,
     export_ctranslate2,
@@ -24,7 +25,7 @@ from allyouneed.files import MANIFEST
 from allyouneed.insight import twins
 from allyouneed.training.train import train
 from allyouneed.translation.draft_memory import learn_drafts
-from benchmarks.hostile import uses
+from benchmarks.measure.hostile import uses
 from tests.compat import POST_NORM
 from tests.conftest import silent, toy_pairs
 from tests.exchange import test_opennmt_joeynmt as opennmt
@@ -114,7 +115,11 @@ def _bundles(folder: Path) -> dict[str, Sample]:
     sides = zip(*(map(bundle.tokenizer.encode, pair) for pair in toy_pairs(200)), strict=True)
     bundle.drafts = learn_drafts(bundle.tokenizer, *map(list, sides)).tensors()
     save_bundle(bundle, folder / "bundle drafts" / "bundle")
-    names = ("format-1", "format-2", "format-2-marian", "format-3", "fairseq", "drafts")
+    sizes = {"positions": "learned", "max_positions": 64, "d_model": 16}
+    config = bundle.config.replace(model=sizes, data={"max_length": 20}, search={"max_extra_length": 20})
+    learned = replace(bundle, model=build_model(config.model, bundle.tokenizer), config=config, longest_source=20)
+    save_bundle(replace(learned, drafts={}), folder / "bundle learned" / "bundle")
+    names = ("format-1", "format-2", "format-2-marian", "format-3", "fairseq", "drafts", "learned")
     return {f"bundle {name}": Sample(folder / f"bundle {name}", uses.use_bundle) for name in names}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from allyouneed import kernels
 from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
 from allyouneed.data.tokens.vocabulary import load_tokenizers
@@ -50,6 +51,8 @@ def _translate(run: Path) -> None:
     if getattr(engine, "drafts", None):
         engine.drafts.pay = lambda _: True
         translator.translate(TEXT, beam_size=1)
+    if kernels.has_vnni():
+        Translator(translator.bundle, inter_threads=1, compute_type="int8").translate(TEXT, beam_size=1)
     translator.look(TEXT, translation.text)
 
 

@@ -15,6 +15,7 @@ from allyouneed.data.directions import Direction
 from allyouneed.data.mixture import Mixture, mixture_of
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.store import longest_sentence, open_store
+from allyouneed.data.store_check import check_store
 from allyouneed.errors import UserError
 from allyouneed.model.packed_forward import packs
 from allyouneed.model.transformer import Transformer
@@ -92,6 +93,9 @@ class LoopParts:
         request, config = self.resolved.request, self.resolved.config
         tokenizer, report = self.prepared.tokenizer(), self.prepared.report()["train"]
         refuse_oversized(config, len(tokenizer), self.device)
+        stores = [open_store(folder) for folder in (self.prepared.train, self.prepared.valid)]
+        for store, folder in zip(stores, (self.prepared.train, self.prepared.valid), strict=True):
+            check_store(store, (len(tokenizer), len(tokenizer.target)), folder)
         torch.manual_seed(config.training.seed)
         build = partial(request.build, plain=config.training.plain)
         model = build_model(config.model, tokenizer, build).to(self.device)
@@ -109,8 +113,8 @@ class LoopParts:
             ),
             plan=plan,
             state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=taught_by),
-            store=open_store(self.prepared.train),
-            valid=ValidationSet(open_store(self.prepared.valid), self.prepared.valid_texts(), self.valid_parts),
+            store=stores[0],
+            valid=ValidationSet(stores[1], self.prepared.valid_texts(), self.valid_parts),
             ranks=self.ranks,
             log=self.log,
             mixture=self.mixture,

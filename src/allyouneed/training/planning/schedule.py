@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, NonNegativeInt
+from pydantic import ConfigDict, Field
 
 from allyouneed.config import Config, TrainingConfig
 
-Positive = Annotated[int, Field(ge=1, le=10**10)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=10**10)]
+_Step = Annotated[int, Field(strict=True, ge=0, le=10**10)]
 _AVERAGED_SHARE = 0.1  # share of the steps that is averaged under a budget: the last tenth
 _VALIDATIONS = 20
 _VALIDATION_SHARE = 0.08  # maximum share of the budget for validations
@@ -55,7 +56,7 @@ class TrainingPlan:
         fixed: Settings of a plan that the user set, for example "warmup", which stay as they are.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # of a stored plan
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # of a stored plan
 
     steps: Positive
     warmup: Positive
@@ -65,13 +66,13 @@ class TrainingPlan:
     average_every: Positive
     minutes: float | None = None
     budget: float | None = None
-    turned_at: NonNegativeInt = 0
+    turned_at: _Step = 0
     turned_factor: float = 1.0
     top: float = 1.0
-    validate_from: NonNegativeInt = 0
+    validate_from: _Step = 0
     validation_cost: float = 0.0
     final_cost: float = 0.0
-    fixed: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    fixed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed", tuple(self.fixed))  # JSON has lists only
