@@ -3,7 +3,8 @@
 throughput  training speed compared with the peers: --against fairseq,joeynmt,marian,eole,plain --sizes tiny,small,base
 growth      growth of a step's time and memory with batch, length, vocabulary, width and depth: --sizes tiny,base
 switches    effect of torch.compile, bf16 and the number of threads, including start-up time
-accelerator training speed on CUDA compared with torch.nn.Transformer and transformers' Marian: --sizes base,big
+accelerator training speed on CUDA compared with torch.nn.Transformer and transformers' Marian, and on several GPUs
+            compared with one: --sizes base,big --gpus 1,2,4,8
 quality     BLEU after a number of minutes: --recipe tiny --minutes 30 --seeds 1,2,3
 
 The result is a dated Markdown file with the machine and the versions, in --out or benchmarks/results. DATA is a folder
@@ -19,12 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
-from benchmarks.measure.accelerator import accelerator_table, measure_accelerator, size_settings  # noqa: E402
+from benchmarks.measure.accelerator import accelerator_table, measure_accelerator, obstacle, size_settings  # noqa: E402
 from benchmarks.measure.growth import check_logits, draw_growth, growth_table, measure_growth  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quality import measure_quality, quality_table  # noqa: E402
@@ -70,12 +69,11 @@ def _switches(args: argparse.Namespace) -> str:
 
 
 def _accelerator(args: argparse.Namespace) -> str:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     tables = []
     for size in args.sizes:
         config = size_settings(size)
-        rows = measure_accelerator(device, config, args.repeats, args.updates, log=print)
-        tables.append(accelerator_table(size, config, device, rows))
+        rows = measure_accelerator(args.device, config, args.repeats, args.updates, gpus=args.gpus, log=print)
+        tables.append(accelerator_table(size, config, args.device, rows))
     return "\n\n".join(tables)
 
 
@@ -103,11 +101,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--against", type=_names, default=[], help=f"{','.join(TRAINERS)} (throughput)")
     parser.add_argument("--peers", type=Path, default=Path("peers"), help="folder with one subfolder per peer")
     parser.add_argument("--sizes", type=_names, default=["tiny"], help=f"any of {','.join(SIZES)} (throughput)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="(accelerator)")
+    parser.add_argument("--gpus", type=_numbers, default=[1], help="numbers of GPUs, e.g. 1,2,4,8 (accelerator)")
     parser.add_argument("--updates", type=int, default=80, help="updates per trainer and round (throughput)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (throughput, switches)")
     parser.add_argument("--minutes", type=float, default=30, help="minutes of training (quality), in total (growth)")
     parser.add_argument("--recipe", default="tiny", help="(quality)")
-    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in _names(text)], default=[1, 2, 3])
+    parser.add_argument("--seeds", type=_numbers, default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="(quality)")
     parser.add_argument("--runs", type=Path, help="folder for the runs, to resume them (quality)")
     args = parser.parse_args()
@@ -115,6 +115,8 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"{args.what} needs DATA, a folder with the Multi30k files")
     if args.what == "throughput" and args.updates < LEAST_UPDATES:
         parser.error(f"--updates {args.updates} are too few to measure: at least {LEAST_UPDATES}")
+    if args.what == "accelerator" and (missing := obstacle(max(args.gpus, default=1), args.device)):
+        parser.exit(2, f"{missing}\n")
     known = {"accelerator": ("tiny", "base", "big"), "growth": tuple(STUDIES)}.get(args.what, tuple(SIZES))
     if unknown := [size for size in args.sizes if size not in known]:
         parser.error(f"--sizes {','.join(unknown)}: choose from {', '.join(known)}")
@@ -125,6 +127,10 @@ def _arguments() -> argparse.Namespace:
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in _names(text)]
 
 
 def _command() -> str:

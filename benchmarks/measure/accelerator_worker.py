@@ -1,4 +1,4 @@
-"""Worker of `accelerator.py`: runs one trainer on a device and measures the total time of its steps."""
+"""Worker of `accelerator.py`: runs one trainer on a device, alone or as a rank, and measures the time of its steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from allyouneed.config import Config, ModelConfig
-from allyouneed.data.batches import Batch, BatchOrder, Position, collate
+from allyouneed.data.batches import Batch, BatchOrder, Position, collate, share
 from allyouneed.data.store import PairStore, open_store
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+from allyouneed.devices import choose_device
 from allyouneed.model.embedding import sinusoids
+from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from benchmarks.measure.accelerator import COMPILED, MARIAN, OURS, TORCH
 from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.stepping import Stepper
@@ -31,37 +33,41 @@ def train(request: dict) -> dict:
         request: store, device, settings, trainer, steps, warm_up.
 
     Returns:
-        Seconds and target tokens of the steps after the warm-up, and the peak memory in bytes.
+        Seconds and this rank's target tokens of the steps after the warm-up, and its peak memory in bytes.
     """
-    config, device = Config.model_validate(request["settings"]), torch.device(request["device"])
+    config, device = Config.model_validate(request["settings"]), choose_device(request["device"])
+    ranks = join_ranks(device.type)
     torch.manual_seed(config.training.seed)
-    batches = list(islice(_batches(open_store(Path(request["store"])), config), request["steps"]))
-    step = _TRAINERS[request["trainer"]](config, device)
+    batches = list(islice(_batches(open_store(Path(request["store"])), config, ranks), request["steps"]))
+    step = _TRAINERS[request["trainer"]](config, device, ranks)
     warm_up = request["warm_up"]
     for index in range(warm_up):
         step(batches[index % len(batches)])
     _synchronize(device)
+    ranks.wait()
     start = time.perf_counter()
     for batch in batches:
         step(batch)
     _synchronize(device)
+    seconds = time.perf_counter() - start
+    leave_ranks(ranks)
     tokens = sum(int((batch.target_output != PAD).sum()) for batch in batches)
-    return {"seconds": time.perf_counter() - start, "tokens": tokens, "peak": _peak(device)}
+    return {"seconds": seconds, "tokens": tokens, "peak": _peak(device)}
 
 
-def _batches(store: PairStore, config: Config):
+def _batches(store: PairStore, config: Config, ranks: Ranks):
     order, position = BatchOrder(store, config.training.batch_tokens, config.training.seed), Position()
     while True:
         pairs, position = order.next(position)
-        yield collate(store, pairs)
+        yield collate(store, share(pairs, ranks.rank, ranks.count))
 
 
-def _ours(config: Config, device: torch.device, compiled: bool = False) -> Step:
-    return Stepper(config, config.data.vocab_size, device, compiled)
+def _ours(config: Config, device: torch.device, ranks: Ranks) -> Step:
+    return Stepper(config, config.data.vocab_size, device, ranks=ranks)
 
 
-def _ours_compiled(config: Config, device: torch.device) -> Step:
-    return _ours(config, device, compiled=True)
+def _ours_compiled(config: Config, device: torch.device, ranks: Ranks) -> Step:
+    return Stepper(config, config.data.vocab_size, device, compiled=True, ranks=ranks)
 
 
 class _Torch(nn.Module):
@@ -94,12 +100,12 @@ class _Torch(nn.Module):
         return self.dropout(self.embedding(ids) * self.scale + self.positions[: ids.shape[1]])
 
 
-def _torch(config: Config, device: torch.device) -> Step:
+def _torch(config: Config, device: torch.device, ranks: Ranks) -> Step:
     model = _Torch(config.model, config.data.vocab_size, max_length=256).to(device)
     return _plain_step(model, model, config, device)
 
 
-def _marian(config: Config, device: torch.device) -> Step:
+def _marian(config: Config, device: torch.device, ranks: Ranks) -> Step:
     from transformers import MarianConfig, MarianMTModel  # imported only if this trainer runs
 
     model = config.model

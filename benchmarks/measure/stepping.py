@@ -27,11 +27,18 @@ class Step(NamedTuple):
 
 
 class Stepper:
-    """A newly initialised model and its optimizers; calling it with a batch performs one update."""
+    """A newly initialised model and its optimizers; calling it with this rank's share of a batch updates the model."""
 
-    def __init__(self, config: Config, vocab_size: int, device: torch.device | None = None, compiled: bool = False):
+    def __init__(
+        self,
+        config: Config,
+        vocab_size: int,
+        device: torch.device | None = None,
+        compiled: bool = False,
+        ranks: Ranks | None = None,
+    ):
         torch.manual_seed(config.training.seed)
-        self.training, self.plan = config.training, plan_for_steps(config)
+        self.training, self.plan, self.ranks = config.training, plan_for_steps(config), ranks or Ranks()
         self.model = Transformer(config.model, vocab_size, plain=config.training.plain).to(
             device or torch.device("cpu")
         )
@@ -42,7 +49,7 @@ class Stepper:
     def __call__(self, batch: Batch) -> Step:
         """Run forward, loss, backward and optimizers."""
         start = time.perf_counter()
-        metrics = update(self.state, [batch], self.training, self.plan, Ranks())
+        metrics = update(self.state, [batch], self.training, self.plan, self.ranks)
         return Step(time.perf_counter() - start, metrics.tokens)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -24,7 +26,11 @@ class WorkerFailed(Exception):
 
 
 def run_worker(
-    module: str, request: Mapping, environment: Mapping[str, str] | None = None, timeout: float = 3600
+    module: str,
+    request: Mapping,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 3600,
+    prefix: Sequence[str] = (),
 ) -> dict:
     """Run benchmarks.measure.MODULE in a fresh process.
 
@@ -33,13 +39,14 @@ def run_worker(
         request: Argument of the worker's function.
         environment: Additional environment variables.
         timeout: Time limit in seconds.
+        prefix: Command that starts the process, with its arguments.
 
     Raises:
         WorkerFailed: If the worker raises an exception, is killed, or exceeds the time limit.
     """
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.measure.{module}"],
+        [*prefix, sys.executable, "-m", f"benchmarks.measure.{module}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,6 +70,46 @@ def run_worker(
     if "error" in result:
         raise WorkerFailed(result["error"])
     return result
+
+
+def run_ranks(
+    module: str,
+    request: Mapping,
+    count: int,
+    environment: Mapping[str, str] | None = None,
+    address: str = "127.0.0.1",
+    prefixes: Sequence[Sequence[str]] = (),
+    timeout: float = 600,
+) -> list[dict]:
+    """Run one worker per rank at the same time, with torchrun's variables in its environment.
+
+    Args:
+        module: Name of the worker module.
+        request: Argument of the worker's function.
+        count: Number of ranks.
+        environment: Additional environment variables.
+        address: Address of rank 0.
+        prefixes: Command that starts each rank; by default none.
+        timeout: Time limit in seconds, also for ranks that wait for one that failed.
+
+    Returns:
+        The results by rank.
+
+    Raises:
+        WorkerFailed: If a worker fails.
+    """
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    common = {**(environment or {}), "MASTER_ADDR": address, "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+
+    def run(rank: int) -> dict:
+        prefix = prefixes[rank] if prefixes else ()
+        own = {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        return run_worker(module, request, own, timeout, prefix)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
 
 
 def serve_request(work: Callable[[dict], dict]) -> None:
