@@ -6,4 +6,11 @@ class UserError(Exception):
 
     The message is one line: what is wrong, where (file and line), and what to do. The command line prints it without a
     traceback and exits with code 2.
+
+    Attributes:
+        exit_code: Exit code of the command line.
+        is_reported: Whether another process of the same run prints the message; None if that was not decided.
     """
+
+    exit_code: int = 2
+    is_reported: bool | None = None

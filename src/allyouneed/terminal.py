@@ -192,7 +192,9 @@ def run_app(app: typer.Typer, mistake: type[Exception]) -> NoReturn:
         code = app(args=expand_options(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
     except mistake as error:
-        code = _user_mistake(str(error))
+        if not getattr(error, "is_reported", False):  # another process of the run prints it
+            _user_mistake(str(error))
+        code = getattr(error, "exit_code", _MISTAKE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of the output exited

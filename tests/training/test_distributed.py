@@ -11,7 +11,8 @@ import pytest
 
 from allyouneed.errors import UserError
 from allyouneed.files import read_tensors
-from allyouneed.training.distributed import Ranks, announced_ranks, join_ranks
+from allyouneed.training.distributed import Ranks, join_ranks
+from allyouneed.training.launch import announced_ranks
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import silent, toy_request
 from tests.training.test_resume import command as as_typed

@@ -42,7 +42,7 @@ def test_consistency_is_cross_entropy_against_the_other_pass(plain, batch, model
     forward = step_module._hidden
     monkeypatch.setattr(step_module, "_hidden", lambda *given: seen.append(forward(*given)) or seen[-1])
     model.plain = plain
-    seed_step(1, 1, 0, 0)
+    seed_step(1, 1, 0)
     loss, nll = batch_loss(model.train(), batch, settings, CPU)
     [(hidden, weight)] = seen
     first, second = (hidden @ weight.T).detach().log_softmax(-1).chunk(2)
@@ -55,7 +55,7 @@ def test_consistency_is_cross_entropy_against_the_other_pass(plain, batch, model
     loss.backward()
     gradient = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
-    seed_step(1, 1, 0, 0)  # the same masks; the other pass is a constant
+    seed_step(1, 1, 0)  # the same masks; the other pass is a constant
     hidden, weight = forward(model, Batch(*(torch.cat([ids, ids]) for ids in batch)), CPU)
     log_p = (hidden @ weight.T).log_softmax(-1)
     (-((0.3 * labels.repeat(2, 1) + 0.7 * torch.cat([second, first]).exp()) * log_p).sum() / 2).backward()
@@ -75,7 +75,7 @@ def test_word_dropout_replaces_words_of_the_inputs_alone(batch, model, monkeypat
     monkeypatch.setattr(
         step_module, "_hidden", lambda model, inputs, _: seen.append(inputs) or forward(model, inputs, CPU)
     )
-    seed_step(1, 1, 0, 0)
+    seed_step(1, 1, 0)
     _, nll = batch_loss(model.train(), batch, TrainingConfig(word_dropout=0.3), CPU)
     [inputs] = seen
     for given, used in zip(batch, inputs, strict=True):
@@ -90,7 +90,7 @@ def test_word_dropout_replaces_words_of_the_inputs_alone(batch, model, monkeypat
 def test_the_same_step_drops_the_same_words(batch, model):
     losses = []
     for _ in range(2):
-        seed_step(1, 7, 0, 0)
+        seed_step(1, 7, 0)
         losses.append(batch_loss(model.train(), batch, TrainingConfig(word_dropout=0.3, consistency_share=0.5), CPU)[0])
     assert losses[0] == losses[1]
 

@@ -61,12 +61,12 @@ class PreparedData:
         self.train, self.valid = folder / "train", folder / "valid"
         self.blocks = folder / "blocks"  # finished blocks of text that is being prepared
         self.dropped, self.repaired = folder / "dropped.tsv", folder / "repaired.tsv"
-        self._report, self._texts = folder / "corpus.json", folder / "valid.json"
+        self.report_file, self._texts = folder / "corpus.json", folder / "valid.json"
 
     @property
     def is_complete(self) -> bool:
         """Return whether `prepare` has finished and both stores exist."""
-        return self._report.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
+        return self.report_file.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Read the statistics of the training and the validation text, {"train": ..., "valid": ...}.
@@ -189,11 +189,11 @@ class PreparedData:
         content: dict[str, Any] = {part: total(corpora).as_dict() for part, corpora in reports.items()}
         several = {part: [each.as_dict() for each in corpora] for part, corpora in reports.items() if len(corpora) > 1}
         facts = {**({_CORPORA: several} if several else {}), _ORIGIN: origin, _CONTENTS: contents}
-        write_file(self._report, to_json({**content, **facts}))
+        write_file(self.report_file, to_json({**content, **facts}))
         shutil.rmtree(self.blocks, ignore_errors=True)
 
     def _content(self) -> dict[str, Any]:
-        return read_json(self._report, self._remedy, lambda report: (report["train"], report["valid"]))
+        return read_json(self.report_file, self._remedy, lambda report: (report["train"], report["valid"]))
 
     @property
     def _remedy(self) -> str:

@@ -53,12 +53,13 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, state: TrainingState) -> int:
+def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None) -> int:
     """Restore the newest checkpoint, if there is one.
 
     Args:
         folder: The folder of the checkpoints.
         state: A new state, which is overwritten.
+        name: Name of the checkpoint; by default, this process looks for the newest.
 
     Returns:
         Size of the log at the checkpoint in bytes; 0 without a checkpoint.
@@ -66,11 +67,11 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     Raises:
         UserError: If a file is missing, truncated or changed.
     """
-    saved = _checkpoints(folder)
-    if not saved:
+    name = name or newest_checkpoint(folder)
+    if name is None:
         return 0
-    newest = saved[-1]
-    fallback = f"resumes at {saved[-2].name}" if len(saved) > 1 else "starts over"
+    newest, earlier = folder / name, [path for path in _checkpoints(folder) if path.name != name]
+    fallback = f"resumes at {earlier[-1].name}" if earlier else "starts over"
     remedy = f"Delete {newest} and run the same command again: it then {fallback}."
     check_folder(newest, ("model.safetensors", "optimizer.safetensors", "state.json"), remedy)
     keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")
@@ -97,6 +98,12 @@ def progress(folder: Path) -> tuple[int, float]:
     remedy = f"Delete {saved[-1]} and run the same command again."
     facts = read_json(saved[-1] / "state.json", remedy, lambda facts: (facts["step"], facts["seconds"]))
     return facts["step"], facts["seconds"]
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Return the name of the newest checkpoint; None if there is none."""
+    saved = _checkpoints(folder)
+    return saved[-1].name if saved else None
 
 
 def has_checkpoint(folder: Path) -> bool:

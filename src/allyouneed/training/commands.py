@@ -12,6 +12,7 @@ import allyouneed
 from allyouneed import training
 from allyouneed.command_options import Recipe, Settings, StudentRecipe, Train
 from allyouneed.terminal import FileGroup, completing, console, file_group, finite, program, resume_hint, say
+from allyouneed.training.launch import reporting_once
 
 if TYPE_CHECKING:
     from allyouneed.training.reporting.outcome import Outcome
@@ -98,8 +99,8 @@ def train(
       --valid val.de val.en --minutes 30 --out RUN
     """
     training.compile_early()  # before PyTorch is loaded
-    overrides = [*([] if freeze is None else [f"training.freeze={freeze}"]), *_with_minutes(minutes, settings)]
-    with resume_hint():
+    with reporting_once(), resume_hint():
+        overrides = [*([] if freeze is None else [f"training.freeze={freeze}"]), *_with_minutes(minutes, settings)]
         text = training.training_text(
             train, valid, (source, target), weights=weights, directions=directions, both_ways=both_ways
         )

@@ -26,7 +26,7 @@ from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.files import sha256, to_json, write_file
 from allyouneed.progress import print_line
-from allyouneed.training.distributed import announced_ranks
+from allyouneed.training.launch import announced_ranks
 from allyouneed.training.reporting.outcome import Outcome
 from allyouneed.training.request import Request
 from allyouneed.training.resolution.choice import Choice

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -16,11 +16,12 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from allyouneed.errors import UserError
+from allyouneed.training.launch import announced_ranks
+from allyouneed.training.lifeline import Lifeline
+from allyouneed.training.meeting import meet
 
 Value = TypeVar("Value")
 _TIMEOUT = timedelta(hours=12)  # the other ranks wait while rank 0 prepares a large corpus
-_NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # numeric environment variables of torchrun
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class Ranks:
     Attributes:
         rank: Index of this process, from 0.
         count: Number of processes.
+        lifeline: Signs of life of the processes; None for a single process, or in a group that the caller made.
     """
 
     rank: int = 0
     count: int = 1
+    lifeline: Lifeline | None = field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -51,7 +54,11 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
-        return flag if self.count == 1 else self.sum(float(flag))[0] > 0
+        return self.any_of(flag)[0]
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set on any rank, with one message."""
+        return list(flags) if self.count == 1 else [total > 0 for total in self.sum(*flags)]
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Sum all gradients over the ranks, in one all-reduce."""
@@ -76,28 +83,6 @@ class Ranks:
         return values[0]
 
 
-def announced_ranks() -> int:
-    """Return the number of processes that torchrun announces in the environment; 1 without torchrun.
-
-    Raises:
-        UserError: If WORLD_SIZE is set, as on some clusters, but torchrun's other variables are not.
-    """
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count == "1":
-        return 1
-    wrong = [] if count.isdecimal() and int(count) else ["WORLD_SIZE"]
-    wrong += [name for name in _NUMBERS if not os.environ.get(name, "").isdecimal()]
-    wrong += [] if os.environ.get("MASTER_ADDR") else ["MASTER_ADDR"]
-    if not wrong and int(os.environ["RANK"]) >= int(count):
-        wrong = ["RANK"]
-    if wrong:
-        raise UserError(
-            f"WORLD_SIZE is {count} in the environment, but these variables are missing or invalid: "
-            f"{', '.join(wrong)}. Start several processes with torchrun, or unset WORLD_SIZE."
-        )
-    return int(count)
-
-
 def join_ranks(device: str) -> Ranks:
     """Join the process group that torchrun announces in the environment, if any.
 
@@ -105,20 +90,27 @@ def join_ranks(device: str) -> Ranks:
         device: Type of the device, "cpu" or "cuda".
 
     Raises:
-        UserError: See `announced_ranks`.
+        UserError: See `announced_ranks` and `meet`.
     """
     count = announced_ranks()
     if count == 1:
         return Ranks()
+    lifeline = None
     if not torch.distributed.is_initialized():
         backend = "nccl" if device == "cuda" else "gloo"
         if backend == "nccl":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
-    return Ranks(torch.distributed.get_rank(), count)
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        rank = int(os.environ["RANK"])
+        store, lifeline = meet(rank, count)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_TIMEOUT)
+    return Ranks(torch.distributed.get_rank(), count, lifeline)
 
 
 def leave_ranks(ranks: Ranks) -> None:
-    """Leave the process group."""
-    if ranks.count > 1 and torch.distributed.is_initialized():
+    """Leave the process group, which tells the other processes of an error that ends this one."""
+    failed = ranks.lifeline is not None and ranks.lifeline.ending is not None
+    is_member = ranks.count > 1 and torch.distributed.is_initialized()
+    if is_member and not (failed and torch.distributed.get_backend() == "nccl"):  # it would wait for lost processes
         torch.distributed.destroy_process_group()
+    if ranks.lifeline is not None:
+        ranks.lifeline.close()

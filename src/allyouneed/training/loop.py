@@ -136,15 +136,24 @@ class Loop:
             self._validate() if self.baselines else self._observe()
         self._keep_snapshot()
         saved = marked = self.now()
+        saved_step = state.step
         with describing_interrupts(self._describe_second_interrupt), deferring_interrupts() as interrupt:
             while state.step < self.plan.steps:
-                due = self.ranks.any(self.ranks.is_first and self.pacer.is_due(self.plan, state.step, state.seconds))
-                if self.ranks.any(is_out_of_patience(state, self.training)):
+                may_save = state.step > saved_step and self.now() - saved > 60 * self.training.save_minutes
+                is_out, is_interrupted, saves, plans = self.ranks.any_of(
+                    is_out_of_patience(state, self.training),
+                    interrupt.requested,
+                    self.ranks.is_first and may_save,
+                    self.ranks.is_first and self.pacer.is_due(self.plan, state.step, state.seconds),
+                )
+                if is_out:
                     return STOPPED_EARLY
-                if self._is_interrupted(interrupt):
+                if is_interrupted or saves:
                     self.save()
-                    return INTERRUPTED
-                self._plan_next_step(due)
+                    saved, saved_step = self.now(), state.step
+                if is_interrupted:
+                    return self._interrupted(interrupt)
+                self._plan_next_step(plans)
                 stepping = time.perf_counter()
                 metrics = self.step()
                 state.since_log.add(metrics, time.perf_counter() - stepping)
@@ -160,13 +169,10 @@ class Loop:
                         self._validate()
                     state.seconds = earlier + self.now() - started
                     self.save()
-                    saved = self._time_validation(marked)
+                    saved_step, saved = state.step, self._time_validation(marked)
                     marked = saved
                     state.seconds = earlier + marked - started
-                elif self.now() - saved > 60 * self.training.save_minutes:
-                    self.save()
-                    saved = self.now()
-            return INTERRUPTED if self._is_interrupted(interrupt) else FINISHED
+            return self._interrupted(interrupt) if self.ranks.any(interrupt.requested) else FINISHED
 
     def step(self) -> StepMetrics:
         """Update the weights with the next global batch; each rank computes its own share.
@@ -268,10 +274,9 @@ class Loop:
             self.kept.save(step, self.state.model)
             self.kept_steps.append(step)
 
-    def _is_interrupted(self, interrupt: Deferred) -> bool:
-        if self.ranks.any(interrupt.requested):
-            self.signal = interrupt.number or signal.SIGTERM  # another rank received it
-        return self.signal is not None
+    def _interrupted(self, interrupt: Deferred) -> str:
+        self.signal = interrupt.number or signal.SIGTERM  # another rank received it
+        return INTERRUPTED
 
     def describe_interrupt(self) -> str:
         """Describe an interruption that does not save a checkpoint."""

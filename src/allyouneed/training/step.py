@@ -105,9 +105,9 @@ class TrainingState:
     teacher: Transformer | None = None
 
 
-def seed_step(seed: int, step: int, rank: int, part: int) -> None:
-    """Seed PyTorch as a function of the step, so that checkpoints need no generator state."""
-    mixed = (seed * 1_000_003 + step) * 1_000_003 + rank * 1009 + part
+def seed_step(seed: int, step: int, part: int) -> None:
+    """Seed PyTorch as a function of the step and the part of its batch, so that checkpoints need no generator state."""
+    mixed = (seed * 1_000_003 + step) * 1_000_003 + part
     torch.manual_seed(mixed % 2**63)
 
 
@@ -141,7 +141,7 @@ def update(
     tokens = ranks.sum(local_tokens)[0]
     loss, nll = torch.zeros(()), torch.zeros(())
     for part, batch in enumerate(shares):
-        seed_step(training.seed, state.step, ranks.rank, part)
+        seed_step(training.seed, state.step, ranks.rank * len(shares) + part)
         if len(batch.source):
             part_loss, part_nll = batch_loss(model, batch, training, device, state.teacher)
             (part_loss / tokens).backward()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import math
+import time
+import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
@@ -19,18 +22,20 @@ from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, intended_name, recover_all, sha256
+from allyouneed.files import MANIFEST, cannot_write, intended_name, recover_all, sha256
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.kernels import background
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
-from allyouneed.training.checkpoint import load_checkpoint, progress
+from allyouneed.training.checkpoint import load_checkpoint, newest_checkpoint, progress
 from allyouneed.training.compilation import Compilation
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.dry_run import dry_run, show_forecast
 from allyouneed.training.forecast import forecast
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.health import validation_warning
+from allyouneed.training.launch import is_elastic
+from allyouneed.training.lifeline import INTERVAL, MISSED
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.patience import metric_of
@@ -52,10 +57,13 @@ from allyouneed.training.resolution.checksums import KnownChecksums
 from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
 from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.shared_folder import wait_until_visible
 from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.
-_RUN_FILES = {".lock", "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
+LOCK = ".lock"
+_RUN_FILES = {LOCK, "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
+_RESTART_SECONDS = 2 * MISSED * INTERVAL  # for a process that was cut off from the others to end
 
 
 def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
@@ -80,12 +88,22 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
     try:
         with before, raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():
             log = RunLog(request.out, console, active=ranks.is_first)
-            record = RunRecord(request.out / "run.json")
+            record = _shared_record(request.out / "run.json", ranks)
             resolved = resolve(request, record, device, ranks, log.show, teacher)
             compilation = Compilation(resolved.config, device, ranks, log.show, watch)
             return _train(resolved, record, log, device, ranks, compilation)
+    except BaseException as error:
+        if ranks.lifeline is None or (explained := ranks.lifeline.explain(error)) is error:
+            raise
+        raise explained from error
     finally:
         leave_ranks(ranks)
+
+
+def _shared_record(path: Path, ranks: Ranks) -> RunRecord:
+    """Read the record of the run on rank 0, for all ranks: other hosts may still see an earlier one."""
+    content = ranks.share(RunRecord(path).content if ranks.is_first else None)
+    return RunRecord(path, content)
 
 
 def _train(
@@ -105,7 +123,7 @@ def _train(
             _prepare(resolved, prepared, record, log)
         if "finished" in record.content and not resolved.pending:
             log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
-    ranks.wait()
+    wait_until_visible(ranks, [resolved.request.out / LOCK, prepared.report_file])
     metric = metric_of(resolved.config.training)
     if not resolved.pending and (finished := ranks.share(record.content.get("finished"))):
         status, ending = (
@@ -119,7 +137,7 @@ def _train(
         compilation.prepare_training()
         with watch.pause():
             agree_on_products(resolved.config, device, record, ranks, log.show)
-        parts = parts.with_micro_batches(_stored_micro_batches(record))
+        parts = parts.with_micro_batches(_stored_micro_batches(record, ranks.count))
         if resolved.request.dry_run:
             return dry_run(parts, has_report=record.plans is not None)
         plans, step_seconds = _agreed_plans(parts, record, watch)
@@ -197,13 +215,20 @@ def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> tupl
         parts.log.show(_describe_long_warmup(plan))
     plans = PlanHistory([plan])
     if parts.ranks.is_first:
-        record.update(**plans.as_dict(), micro_batches=parts.micro_batches.count)
+        record.update(**plans.as_dict(), micro_batches=parts.micro_batches.count, ranks=parts.ranks.count)
     return plans, step_seconds
 
 
-def _stored_micro_batches(record: RunRecord) -> int | None:
-    """Return the number of micro-batches of a run that has a plan, which a resumed run keeps; None before."""
-    return record.content.get("micro_batches", 1) if record.plans else None
+def _stored_micro_batches(record: RunRecord, ranks: int) -> int | None:
+    """Return the number of micro-batches of a run that has a plan, which a resumed run keeps; None before.
+
+    With another number of ranks, a batch is divided into at least as many parts as before, so that each fits into
+    memory. If the number of parts is the same, so are the parts and the random numbers of dropout.
+    """
+    if not record.plans:
+        return None
+    parts = record.content.get("micro_batches", 1) * record.content.get("ranks", ranks)
+    return math.ceil(parts / ranks)
 
 
 def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
@@ -257,7 +282,11 @@ def _describe_long_warmup(plan: TrainingPlan) -> str:
 
 def _resume(loop: Loop, record: RunRecord) -> None:
     """Restore the newest checkpoint and the log as it was then; start at step 0 if there is none."""
-    loop.log.rewind(load_checkpoint(loop.run / "checkpoints", loop.state))
+    folder = loop.run / "checkpoints"
+    newest = loop.ranks.share(newest_checkpoint(folder) if loop.ranks.is_first else None)
+    if newest:
+        wait_until_visible(loop.ranks, [folder / newest / MANIFEST])
+    loop.log.rewind(load_checkpoint(folder, loop.state, newest))
     if loop.state.step and loop.state.step == loop.ranks.share(record.content.get("extended_at")):
         loop.state.validations_without_gain = 0  # patience begins anew
     if loop.ranks.is_first:
@@ -331,6 +360,8 @@ def _summary(finished: dict[str, Any]) -> str:
 def lock_run(out: Path) -> Iterator[None]:
     """Lock the folder of a run, so that two processes cannot write to it.
 
+    After a restart by torchrun, a process on another host, which was cut off, may hold the lock for a while.
+
     Args:
         out: The folder, which is created if it does not exist.
 
@@ -344,14 +375,27 @@ def lock_run(out: Path) -> Iterator[None]:
                 f"{out} contains files that do not belong to a run. Give a new or an empty folder to --out."
             )
         out.mkdir(parents=True, exist_ok=True)
-        (out / ".lock").touch()
+        (out / LOCK).touch()
     except OSError as error:
         raise cannot_write(out, error) from error
-    with open(out / ".lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{out}: another process is training this run.") from error
-        except OSError as error:  # the file system does not support locks
-            raise cannot_write(out, error) from error
+    with open(out / LOCK, "r+") as lock:
+        deadline = time.monotonic() + (_RESTART_SECONDS if is_elastic() else 0)
+        while not _locked(lock, out):
+            if time.monotonic() > deadline:
+                raise UserError(f"{out}: another process is training this run.")
+            time.sleep(0.5)
+        lock.truncate()
+        lock.write(uuid.uuid4().hex)  # by which other hosts recognise the folder
+        lock.flush()
         yield
+
+
+def _locked(lock: TextIO, out: Path) -> bool:
+    """Lock a file if no other process has."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # the file system does not support locks
+        raise cannot_write(out, error) from error
+    return True

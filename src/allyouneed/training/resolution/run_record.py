@@ -50,6 +50,7 @@ class _Content(BaseModel):
     plan: TrainingPlan | None = None
     earlier_plans: list[TrainingPlan] = []
     micro_batches: Positive = 1
+    ranks: Positive | None = None
     extended_at: StrictInt | None = None
     finished: _Finished | None = None
 
@@ -59,19 +60,19 @@ class RunRecord:
 
     Attributes:
         path: Path of the file.
-        content: Content of the file: `asked` (see `identity`), `files` (see `KnownChecksums`), `base` (the settings
-            without the overrides), `config` (the settings), `plan` (the newest), `earlier_plans` (those that it
-            replaced) and `finished` (the scores).
+        content: Content of the file, which is read unless it is given: `asked` (see `identity`), `files` (see
+            `KnownChecksums`), `base` (the settings without the overrides), `config` (the settings), `plan` (the
+            newest), `earlier_plans` (those that it replaced) and `finished` (the scores).
 
     Raises:
         UserError: If the file exists but cannot be read, or was written by an incompatible version.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, content: dict[str, Any] | None = None):
         self.path = path
         remedy = "Give another --out, or delete the file to start over."
-        self.content: dict[str, Any] = {}
-        if path.exists():
+        self.content: dict[str, Any] = content or {}
+        if content is None and path.exists():
             self.content = read_typed(path, dict[str, Any], remedy, any_text=True)
             checked(self.content, _Content, path, remedy)
 
