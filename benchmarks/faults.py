@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MEMORY = Path("/dev/shm")
 _LOADED = "FAULTS_FOLDER"  # variable of the process that has loaded the library
-_COMMANDS = "train,resume,translate,clean,export"
+_COMMANDS = "train,resume,translate,clean,export,import"
 _cases: list[Case] = []  # of a worker process
 
 

@@ -66,7 +66,7 @@ def plan(bench: Bench, seed: int, preloaded: bool, mounts: bool) -> Iterator[Cas
             yield from _errors(bench, scenario, chance)
             if scenario.name in ("train", "translate"):
                 yield from _losses_of_power(bench, scenario, chance)
-        if mounts and scenario.name != "export":
+        if mounts and scenario.name not in ("export", "import"):
             yield from _disks(bench, scenario)
         if scenario.name in ("resume", "translate"):
             yield from _damages(bench, scenario, chance)
@@ -87,9 +87,9 @@ def _kills(bench: Bench, scenario: Scenario) -> Iterator[Case]:
     """Kill the process before each call that changes a file, and in the middle of each write."""
     for kind in CHANGES:
         for number in range(1, bench.counts[scenario.name][kind] + 1):
-            for action in ("kill", "kill in the middle") if kind == "write" else ("kill",):
+            for action in ("kill before", "kill within") if kind == "write" else ("kill before",):
                 fault = Fault([kind], number, action)
-                yield _disturbed(bench, scenario, f"{action} of {kind}", fault, f"call {number}")
+                yield _disturbed(bench, scenario, f"{action} {kind}", fault, f"call {number}")
 
 
 def _errors(bench: Bench, scenario: Scenario, chance: random.Random) -> Iterator[Case]:

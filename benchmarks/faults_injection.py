@@ -21,7 +21,7 @@ from allyouneed import cli
 
 KINDS = ("open", "read", "create", "write", "fsync", "rename", "unlink", "mkdir", "truncate")  # as in faults.c
 READS, CHANGES = KINDS[:2], KINDS[2:]
-ACTIONS = ("none", "kill", "kill in the middle", "fail", "fail from then on", "short", "signal", "clock")  # likewise
+ACTIONS = ("none", "kill before", "kill within", "fail", "fail from then on", "short", "signal", "clock")  # likewise
 WAIT = 300  # seconds, after which a command hangs; other processes may use the machine
 _COUNTS = "counts.json"
 _CHILD = {signal.SIGCHLD}

@@ -226,6 +226,8 @@ class Bench:
                 self._measure(scenario)
             if scenario.name == "translate":
                 self.translated = Path(OUT, "translated").read_bytes()
+            if scenario.name == "export":  # which "import" reads
+                shutil.copytree(Path(OUT, "exported"), "../exported")
 
     def trace(self, name: str) -> list[Call]:
         """Return the calls of an undisturbed command that starts without files."""
@@ -259,6 +261,8 @@ def _scenarios() -> Iterator[Scenario]:
     yield Scenario("clean", clean, folder_result, clean, "../none")
     export = shlex.split("export ../run out/exported --format ctranslate2")
     yield Scenario("export", export, folder_result, export, "../none")
+    importing = shlex.split("import ctranslate2 ../exported out/imported --from de --to en")
+    yield Scenario("import", importing, folder_result, importing, "../none")
 
 
 def _write_text() -> None:

@@ -122,8 +122,7 @@ def back_translate(
         with open_output(corpus.path, "a" if done else "w") as out:
             for number, block in chain([first], blocks):
                 out.writelines(checks.rows(block, corpus))
-                out.flush()
-                note.write(number, dropped=corpus.dropped)
+                note.write(out, number, dropped=corpus.dropped)
                 progress.update(number)
     except KeyboardInterrupt:
         report(f"finished pairs are in {corpus.path}; the same command with --resume continues after them")

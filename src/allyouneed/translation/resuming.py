@@ -12,10 +12,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from allyouneed.bundle import weights_of
 from allyouneed.errors import UserError
+from allyouneed.files import write_file
 from allyouneed.translation.translator import Translator
 
 
@@ -78,12 +79,23 @@ class ResumeNote:
         """Read the facts that were written with the note, once `truncate_output` has checked it."""
         return json.loads(self.path.read_text(encoding="utf-8"))["facts"]
 
-    def write(self, lines: int, **facts: object) -> None:
-        """Write the note with the number of input lines done and other facts; the output must be flushed before."""
-        note = {"digest": self.digest, "lines": lines, "bytes": self.output.stat().st_size, "facts": facts}
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        partial.write_text(json.dumps(note), encoding="utf-8")
-        partial.replace(self.path)
+    def write(self, output: TextIO, lines: int, **facts: object) -> None:
+        """Write the note with the number of input lines done and other facts.
+
+        Args:
+            output: The output, open for writing; it is synced first, so that after a power failure it is not shorter
+                than noted.
+            lines: Number of input lines done.
+            facts: Other facts, for `facts`.
+
+        Raises:
+            OSError: If the output cannot be written.
+            UserError: If the note cannot be written, for example because the disk is full.
+        """
+        output.flush()
+        os.fsync(output.fileno())
+        size = os.fstat(output.fileno()).st_size
+        write_file(self.path, json.dumps({"digest": self.digest, "lines": lines, "bytes": size, "facts": facts}))
 
     def remove(self) -> None:
         """Remove the note, once all lines are done."""

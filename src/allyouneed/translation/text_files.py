@@ -138,7 +138,7 @@ def _write(
             out.writelines(line for each in block for line in form(*each))
             out.flush()
             if note:
-                note.write(number)
+                note.write(out, number)
             progress.update(number)
     if note:
         note.remove()
