@@ -29,6 +29,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from benchmarks.measure.machine import machine
+
 if TYPE_CHECKING:
     from benchmarks.faults_cases import Case
 
@@ -72,39 +74,47 @@ def preload(folder: Path, variables: dict[str, str]) -> str:
 
 def run(arguments: argparse.Namespace, folder: Path) -> int:
     """Run the chosen cases in a folder, and print their results."""
-    from benchmarks import faults_cases  # loads PyTorch, which the process without the library does not need
+    from benchmarks.faults_cases import OUTCOMES, Bench, plan  # load PyTorch, which `main` does not need
 
     (folder / "first").mkdir()
     os.chdir(folder / "first")
-    bench = faults_cases.Bench(arguments.commands.split(","))
+    bench = Bench(arguments.commands.split(","))
     bench.prepare()
-    cases = list(faults_cases.plan(bench, arguments.seed, "LD_PRELOAD" in os.environ, _can_mount()))
+    cases = list(plan(bench, arguments.seed, "LD_PRELOAD" in os.environ, _can_mount()))
     numbers = [n for n, case in enumerate(cases) if arguments.only in f"{case.fault}, {case.command}: {case.detail}"]
     if arguments.case is not None:
         numbers = [arguments.case]
     elif arguments.cases and arguments.cases < len(numbers):
         numbers = sorted(random.Random(arguments.seed).sample(numbers, arguments.cases))
-    table: dict[tuple[str, str], Counter[str]] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
     context = multiprocessing.get_context("fork")
     with context.Pool(arguments.jobs, _enter, (folder, cases)) as pool:
         print(f"{len(numbers):,} of {len(cases):,} cases", file=sys.stderr)
         for number, outcome, description in pool.imap_unordered(_judge, numbers):
             case = cases[number]
-            table.setdefault((case.fault, case.command), Counter())[outcome] += 1
+            counts[case.fault, case.command, outcome] += 1
             if outcome == "failed" or arguments.case is not None:
                 place = f"case {number}: {case.fault}, {case.command}: {case.detail}"
                 print(f"{place}\n{outcome}: {description}\n", flush=True)
-    print_table(table, faults_cases.OUTCOMES)
-    return 1 if any(counts["failed"] for counts in table.values()) else 0
+    print(f"{machine()}; seed {arguments.seed}\n")
+    print_tables(counts, OUTCOMES)
+    return 1 if any(outcome == "failed" for _, _, outcome in counts) else 0
 
 
-def print_table(table: dict[tuple[str, str], Counter[str]], outcomes: tuple[str, ...]) -> None:
-    """Print a Markdown table with a row for each fault of each command, and their sum."""
-    print(f"| fault | command | cases | {' | '.join(outcomes)} |\n| --- | --- |" + " ---: |" * (1 + len(outcomes)))
-    total: Counter[str] = sum(table.values(), Counter())
-    for (fault, command), counts in [*table.items(), (("all", ""), total)]:
-        cells = " | ".join(f"{counts[outcome]:,}" for outcome in outcomes)
-        print(f"| {fault} | {command} | {counts.total():,} | {cells} |", flush=True)
+def print_tables(counts: Counter[tuple[str, str, str]], outcomes: tuple[str, ...]) -> None:
+    """Print Markdown tables of the cases by fault and by command.
+
+    Args:
+        counts: Number of cases by fault, command and outcome.
+        outcomes: All outcomes.
+    """
+    for title, column in (("fault", 0), ("command", 1)):
+        print(f"| {title} | cases | {' | '.join(outcomes)} |\n| --- |" + " ---: |" * (1 + len(outcomes)))
+        for name in [*dict.fromkeys(key[column] for key in counts), "all"]:
+            chosen = {key: count for key, count in counts.items() if name in ("all", key[column])}
+            cells = (sum(count for key, count in chosen.items() if key[2] == outcome) for outcome in outcomes)
+            print(f"| {name} | {sum(chosen.values()):,} | {' | '.join(f'{cell:,}' for cell in cells)} |")
+        print(flush=True)
 
 
 def _arguments() -> argparse.Namespace:
