@@ -105,3 +105,13 @@ def test_standard_output_may_be_any_text_stream(toy_run, tmp_path):
     with redirect_stdout(io.StringIO()) as out:
         translate_file(Translator.load(toy_run), source, None, OPTIONS, False, lambda message: None)
     assert out.getvalue().count("\n") == 2
+
+
+def test_the_output_is_synced_before_its_note(toy_run, tmp_path, monkeypatch):
+    """After a power failure, the note never counts lines that are not on the disk."""
+    source, output, synced = tmp_path / "source", tmp_path / "output", []
+    source.write_text("a b c\n\n")
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    translate_file(Translator.load(toy_run), source, output, OPTIONS, False, print)
+    assert synced[0] == output.stat().st_ino
+    assert len(synced) > 1
