@@ -282,7 +282,14 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Copy tensors into the parameters of a model.
+    """Copy tensors into the parameters of a model, after `check_weights`."""
+    check_weights(model, tensors, where)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[name])
+
+
+def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Check that tensors are finite and have the names and shapes of a model's parameters.
 
     Args:
         model: The model.
@@ -302,7 +309,6 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
             raise UserError(f"{where}: {name} is {list(tensors[name].shape)}, expected {list(parameter.shape)}.")
         if not _is_finite(tensors[name]):
             raise UserError(f"{where}: {name} has values that are not finite numbers. {_REMEDY}")
-        parameter.copy_(tensors[name])
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from allyouneed.errors import UserError
 from allyouneed.files import read_tensors
+from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.distributed import Ranks, join_ranks
 from allyouneed.training.launch import announced_ranks
 from allyouneed.training.train import FINISHED, train
@@ -42,13 +44,17 @@ def assert_close(run, other) -> None:
         assert (tensor - expected[name]).norm() < 1e-2 * expected[name].norm(), name
 
 
-def test_two_gloo_ranks_equal_one_process(tmp_path):
-    one = toy_request(tmp_path / "text", tmp_path / "one", EXACT)
+@pytest.mark.parametrize("sharding", ["full", pytest.param("none", marks=pytest.mark.slow)])
+def test_two_gloo_ranks_equal_one_process(tmp_path, sharding):
+    one = toy_request(tmp_path / "text", tmp_path / "one", [*EXACT, "training.keep_snapshots=3"])
     train(one, silent())
-    two = dataclasses.replace(one, out=tmp_path / "two")
+    two = dataclasses.replace(one, out=tmp_path / "two", settings=[*one.settings, f"training.sharding={sharding}"])
     done = with_two_ranks(two)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path / "two", tmp_path / "one")
+    kept = Snapshots(tmp_path / "two" / KEPT), Snapshots(tmp_path / "one" / KEPT)
+    assert kept[0].steps() == kept[1].steps()
+    assert all(torch.equal(weight, kept[1].load(0)[name]) for name, weight in kept[0].load(0).items())
     assert train(two, silent()).status == FINISHED  # one process can read the run of two
 
 

@@ -141,6 +141,11 @@ class TrainingConfig(Section):
         description="Parts of a batch processed in turn, to save memory; none: as few as fit into the memory that is "
         "available at the start",
     )
+    sharding: Literal["full"] | None = Field(
+        default=None,
+        description="What several processes divide among them besides batches (FSDP2); full: weights, gradients and "
+        "optimizer state, for models that do not fit; none: each has the whole model (DDP)",
+    )
     optimizer: Literal["adam", "muon"] = Field(
         default="adam", description="Optimizer; muon: for the matrices, Adam elsewhere"
     )

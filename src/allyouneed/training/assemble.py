@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from allyouneed.training.initialise import initialise_from
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import refuse_oversized
 from allyouneed.training.optimizer import make_optimizers
+from allyouneed.training.parallel import parallelise
 from allyouneed.training.planning.available_memory import available_memory
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.planning.memory_estimate import LargestStep
@@ -92,16 +94,17 @@ class LoopParts:
         """
         request, config = self.resolved.request, self.resolved.config
         tokenizer, report = self.prepared.tokenizer(), self.prepared.report()["train"]
-        refuse_oversized(config, len(tokenizer), self.device)
+        refuse_oversized(config, len(tokenizer), self.device, self.ranks.count)
         stores = [open_store(folder) for folder in (self.prepared.train, self.prepared.valid)]
         for store, folder in zip(stores, (self.prepared.train, self.prepared.valid), strict=True):
             check_store(store, (len(tokenizer), len(tokenizer.target)), folder)
         torch.manual_seed(config.training.seed)
         build = partial(request.build, plain=config.training.plain)
-        model = build_model(config.model, tokenizer, build).to(self.device)
+        model = build_model(config.model, tokenizer, build)
         notes = {"training pairs": report["kept"], "training files": ", ".join(Path(f).name for f in report["files"])}
         taught_by = self._initialise(model, notes)
         freeze(model, config.training.freeze)
+        copy, state = self._start(model, taught_by, plan)
         if config.training.freeze:
             notes["frozen"] = ", ".join(config.training.freeze)
         origins = [bundle for bundle in (self.resolved.start, self.resolved.teacher) if bundle]
@@ -109,10 +112,10 @@ class LoopParts:
         return Loop(
             run=request.out,
             bundle=Bundle(
-                model, tokenizer, config, request.languages, longest, notes=notes, directions=request.directions
+                copy, tokenizer, config, request.languages, longest, notes=notes, directions=request.directions
             ),
             plan=plan,
-            state=TrainingState(model, make_optimizers(model, config.training, plan.learning_rate), teacher=taught_by),
+            state=state,
             store=stores[0],
             valid=ValidationSet(stores[1], self.prepared.valid_texts(), self.valid_parts),
             ranks=self.ranks,
@@ -123,6 +126,21 @@ class LoopParts:
             now=self.watch.now_running,
             before_search=self.before_search,
         )
+
+    def _start(
+        self, model: Transformer, teacher: Transformer | None, plan: TrainingPlan
+    ) -> tuple[Transformer, TrainingState]:
+        """Return the model that translates, see `Loop.bundle`, and the training state."""
+        training, ranks = self.resolved.config.training, self.ranks
+        if training.sharding and ranks.count > 1:  # the engine moves one layer after the other to the device
+            copy = deepcopy(model).to(self.device) if ranks.is_first else model
+        else:
+            copy = model = model.to(self.device)
+        engine = parallelise(model, ranks, training.sharding)
+        optimizers = make_optimizers(model, training, plan.learning_rate, ranks)  # of the parameters that it left
+        state = TrainingState(model, optimizers, teacher=teacher)
+        state.engine = engine
+        return copy, state
 
     def _packs(self) -> bool:
         """Return whether the model is trained on packed batches."""

@@ -10,28 +10,36 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from allyouneed.bundle import load_weights, weights_of
+from allyouneed.bundle import check_weights, weights_of
 from allyouneed.data.batches import Position
 from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.training.distributed import Ranks, assign
 from allyouneed.training.health import Health
+from allyouneed.training.parallel import gathered
 from allyouneed.training.step import Totals, TrainingState
 
 _KEPT = 2
 
 
-def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
-    """Write `folder/step-N` and delete older checkpoints.
+def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: Ranks | None = None) -> None:
+    """Write `folder/step-N` on rank 0 and delete older checkpoints. All ranks call this.
 
     Args:
         folder: The folder of the checkpoints.
         state: The state to save.
         log_bytes: Size of the log at this step.
+        ranks: Processes of the run; None for a single one.
 
     Raises:
         UserError: If the disk is full; older checkpoints are kept.
     """
+    ranks = ranks or Ranks()
+    weights, moments = gathered(weights_of(state.model), ranks), gathered(_optimizer_tensors(state), ranks)
+    if not ranks.is_first:
+        return
     facts = {
         "step": state.step,
         "epoch": state.position.epoch,
@@ -44,8 +52,8 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int) -> None:
         "log_bytes": log_bytes,
     }
     contents: dict[str, bytes | str] = {
-        "model.safetensors": tensor_bytes(weights_of(state.model)),
-        "optimizer.safetensors": tensor_bytes(_optimizer_tensors(state)),
+        "model.safetensors": tensor_bytes(weights),
+        "optimizer.safetensors": tensor_bytes(moments),
         "state.json": to_json(facts),
     }
     write_folder(folder / f"step-{state.step:08d}", contents)
@@ -76,7 +84,10 @@ def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None)
     check_folder(newest, ("model.safetensors", "optimizer.safetensors", "state.json"), remedy)
     keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")
     facts = read_json(newest / "state.json", remedy, lambda facts: [facts[key] for key in keys])
-    load_weights(state.model, read_tensors(newest / "model.safetensors"), newest / "model.safetensors")
+    weights = read_tensors(newest / "model.safetensors")
+    check_weights(state.model, weights, newest / "model.safetensors")
+    for weight, parameter in state.model.named_parameters():
+        assign(parameter, weights[weight])
     _restore_optimizers(state, read_tensors(newest / "optimizer.safetensors"))
     state.step, state.seconds, state.best = facts["step"], facts["seconds"], facts["best"]
     state.position = Position(facts["epoch"], facts["index"])
@@ -132,4 +143,6 @@ def _restore_optimizers(state: TrainingState, tensors: dict[str, Tensor]) -> Non
     owner = {p: o for o in state.optimizers for group in o.param_groups for p in group["params"]}
     for name, tensor in tensors.items():
         parameter, key = parameters[name.partition("|")[0]], name.partition("|")[2]
-        owner[parameter].state[parameter][key] = tensor.to(parameter.device)
+        values = owner[parameter].state[parameter]
+        values[key] = torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty_like(tensor)
+        assign(values[key], tensor)

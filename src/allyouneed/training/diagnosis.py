@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -15,10 +16,10 @@ from allyouneed.data.batches import Batch
 from allyouneed.data.store import PairStore
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.model.transformer import Transformer
+from allyouneed.training.distributed import whole
 from allyouneed.training.health import advice
 from allyouneed.training.reporting.log import RunLog
-from allyouneed.training.step import StepMetrics, TrainingState, batch_loss, uses_bf16
+from allyouneed.training.step import StepMetrics, TrainingState, share_loss, uses_bf16
 
 _SHOWN = 3  # names and texts in a message
 
@@ -100,9 +101,9 @@ def find_causes(
         metrics: Metrics of the update.
     """
     parameters = list(state.model.named_parameters())
-    weights = not_finite(parameters)
+    weights = not_finite((name, whole(weight)) for name, weight in parameters)
     yield f"Weights that are not finite: {first_names(weights)}" if weights else "All weights are finite"
-    if module := first_broken_module(state.model, shares, training):
+    if module := first_broken_module(state, shares, training):
         yield f"The first output that is not finite is that of {module}"
     elif math.isfinite(metrics.loss):
         yield f"The loss is finite ({metrics.loss:.4g}), the gradient of {first_names(metrics.broken)} is not"
@@ -114,7 +115,7 @@ def find_causes(
         yield "Precision: fp32"
 
 
-def first_broken_module(model: Transformer, shares: Sequence[Batch], training: TrainingConfig) -> str:
+def first_broken_module(state: TrainingState, shares: Sequence[Batch], training: TrainingConfig) -> str:
     """Return the name of the first module with an output that is not finite; "" if all outputs are finite."""
     found: list[str] = []
 
@@ -125,15 +126,14 @@ def first_broken_module(model: Transformer, shares: Sequence[Batch], training: T
 
         return look
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules() if name]
-    device = next(model.parameters()).device
+    handles = [module.register_forward_hook(hook(name)) for name, module in state.model.named_modules() if name]
+    device = next(state.model.parameters()).device
     try:
         with torch.no_grad():
-            for batch in shares:
-                if len(batch.source) and not found:
-                    loss, _ = batch_loss(model, batch, training, device)
-                    if not found and not bool(loss.isfinite()):
-                        found.append("the loss")
+            for batch in shares:  # the same number on all ranks, as a sharded model needs
+                loss, _ = state.engine(partial(share_loss, batch=batch, training=training, device=device))
+                if not found and not bool(loss.isfinite()):
+                    found.append("the loss")
     finally:
         for handle in handles:
             handle.remove()

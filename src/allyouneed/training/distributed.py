@@ -1,16 +1,16 @@
 """Data parallelism over several processes: `torchrun --nproc-per-node N -m allyouneed train ...`.
 
 Every rank reads its share of each global batch. Losses are divided by the number of tokens of the global batch and
-gradients are summed over ranks, so that N ranks compute the same update as one process. Rank 0 writes files.
+gradients are summed over ranks (`training/parallel.py`), so that N ranks compute the same update as one process. Rank 0
+writes files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.distributed
@@ -19,6 +19,9 @@ from torch import Tensor
 from allyouneed.training.launch import announced_ranks
 from allyouneed.training.lifeline import Lifeline
 from allyouneed.training.meeting import meet
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 Value = TypeVar("Value")
 _TIMEOUT = timedelta(hours=12)  # the other ranks wait while rank 0 prepares a large corpus
@@ -59,16 +62,6 @@ class Ranks:
     def any_of(self, *flags: bool) -> list[bool]:
         """Return for each flag whether it is set on any rank, with one message."""
         return list(flags) if self.count == 1 else [total > 0 for total in self.sum(*flags)]
-
-    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Sum all gradients over the ranks, in one all-reduce."""
-        if self.count == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
 
     def wait(self) -> None:
         """Wait until all ranks have called this."""
@@ -114,3 +107,28 @@ def leave_ranks(ranks: Ranks) -> None:
         torch.distributed.destroy_process_group()
     if ranks.lifeline is not None:
         ranks.lifeline.close()
+
+
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Return whether a tensor is a `DTensor`, whose values are divided among the ranks (`training.sharding`)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return all values of a tensor; if it is sharded, all ranks call this."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return this rank's values of a tensor, without a copy: its rows of a sharded tensor, or all values."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+@torch.no_grad()
+def assign(target: Tensor, values: Tensor) -> None:
+    """Copy whole values, which all ranks have, into a tensor that may be sharded."""
+    if is_sharded(target):
+        from torch.distributed.tensor import distribute_tensor  # needs half a second, and only sharded runs need it
+
+        values = distribute_tensor(values.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
+    target.copy_(values)

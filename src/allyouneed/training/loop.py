@@ -24,6 +24,7 @@ from allyouneed.training.average import average
 from allyouneed.training.checkpoint import has_checkpoint, save_checkpoint
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
+from allyouneed.training.parallel import gather_weights
 from allyouneed.training.patience import (
     count_validation,
     is_out_of_patience,
@@ -66,7 +67,8 @@ class Loop:
 
     Attributes:
         run: Folder of the run.
-        bundle: The bundle to write; `bundle.model` is `state.model`.
+        bundle: The bundle to write; `bundle.model` is `state.model`, or rank 0's whole copy of a sharded model, which
+            `gather` updates.
         plan: Steps and learning rates.
         state: Training state, as stored in checkpoints.
         store: Training pairs as token ids.
@@ -132,7 +134,7 @@ class Loop:
         earlier, started = state.seconds, self.now()
         if self.plan.budget is not None:
             self.deadline = started - earlier + self.plan.budget
-        if not state.step and self.ranks.is_first:
+        if not state.step and self.ranks.is_first:  # with the weights from which a copy of a sharded model was made
             self._validate() if self.baselines else self._observe()
         self._keep_snapshot()
         saved = marked = self.now()
@@ -161,10 +163,11 @@ class Loop:
                 marked = self.now()
                 state.seconds = earlier + marked - started
                 self._report_progress(metrics)
-                if self.plan.averages(state.step) and self.ranks.is_first:
-                    self.snapshots.save(state.step, state.model)
+                if self.plan.averages(state.step):
+                    self._snapshot(self.snapshots)
                 self._keep_snapshot()
                 if self.plan.validates(state.step):
+                    self.gather()
                     if self.ranks.is_first:
                         self._validate()
                     state.seconds = earlier + self.now() - started
@@ -201,10 +204,14 @@ class Loop:
         return collate(self.sampler.sample(self.store, pairs, self.state.step + 1), np.arange(len(pairs)))
 
     def save(self) -> None:
-        """Write a checkpoint, then delete snapshots that neither it nor the final average needs."""
+        """Write a checkpoint, and delete snapshots that are no longer needed. All ranks call this."""
+        save_checkpoint(self.run / "checkpoints", self.state, self.log.size(), self.ranks)
         if self.ranks.is_first:
-            save_checkpoint(self.run / "checkpoints", self.state, self.log.size())
             self.snapshots.prune(self.state.step, {*self._to_average(), self.state.best.get("step", 0)})
+
+    def gather(self) -> None:
+        """Update rank 0's copy of a sharded model, `bundle.model`; all ranks call this."""
+        gather_weights(self.state.model, self.bundle.model, self.ranks)
 
     def finish(self) -> dict[str, Any]:
         """Write the final bundle: the average of the last snapshots, or the best snapshot if it is clearly better.
@@ -232,7 +239,7 @@ class Loop:
         chosen = Selection(self.state.step, self._quality_of, self.metric, self.log).choose(
             self._candidates(), self.baselines
         )
-        load_weights(self.state.model, chosen.weights, self.run)
+        load_weights(self.bundle.model, chosen.weights, self.run)
         return chosen.name
 
     def _final_sentences(self) -> int:
@@ -255,7 +262,7 @@ class Loop:
             except UserError as error:
                 self.log.show(f"{name} is skipped: {error}")
         if not readable:
-            last = {name: weight.clone() for name, weight in weights_of(self.state.model).items()}
+            last = {name: weight.clone() for name, weight in weights_of(self.bundle.model).items()}
             yield f"step {self.state.step}, the last", last
 
     def _to_average(self) -> list[int]:
@@ -266,17 +273,23 @@ class Loop:
 
     def _keep_snapshot(self) -> None:
         """Keep the weights if the step is one of `training.keep_snapshots`."""
-        if not self.training.keep_snapshots or not self.ranks.is_first:
+        if not self.training.keep_snapshots:
             return
         step, planned = self.state.step, sorted(snapshot_steps(self.plan.steps, self.training.keep_snapshots))
         due = planned[min(len(self.kept_steps), len(planned) - 1)]  # a new plan shifts the steps, not their number
-        if step >= due and step not in self.kept_steps:
-            self.kept.save(step, self.state.model)
+        if self.ranks.any(self.ranks.is_first and step >= due and step not in self.kept_steps):
+            self._snapshot(self.kept)
             self.kept_steps.append(step)
 
     def _interrupted(self, interrupt: Deferred) -> str:
         self.signal = interrupt.number or signal.SIGTERM  # another rank received it
         return INTERRUPTED
+
+    def _snapshot(self, snapshots: Snapshots) -> None:
+        """Write the weights of this step on rank 0."""
+        self.gather()
+        if self.ranks.is_first:
+            snapshots.save(self.state.step, self.bundle.model)
 
     def describe_interrupt(self) -> str:
         """Describe an interruption that does not save a checkpoint."""
@@ -304,7 +317,7 @@ class Loop:
         facts = self._score()
         is_best = count_validation(state, facts, self.metric, self.plan)
         if is_best:
-            self.snapshots.save(state.step, state.model)
+            self.snapshots.save(state.step, self.bundle.model)
         self.log.record("validation", step=state.step, seconds=state.seconds, best=is_best, **facts)
         show_validation(self.log, state, self.plan, facts, is_best, len(self.bundle.tokenizer))
         self._observe()
@@ -348,7 +361,7 @@ class Loop:
             self.shown_steps = steps
 
     def _quality_of(self, weights: Mapping[str, Tensor]) -> float:
-        load_weights(self.state.model, weights, self.run)
+        load_weights(self.bundle.model, weights, self.run)
         return quality_of(self._score(translate=self.metric != "loss"), self.metric)
 
     def _report_progress(self, metrics: StepMetrics) -> None:

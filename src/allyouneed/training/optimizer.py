@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +19,13 @@ from torch.optim.adamw import adamw
 
 from allyouneed import kernels
 from allyouneed.config import TrainingConfig
+from allyouneed.training.distributed import Ranks, is_sharded, local
+from allyouneed.training.matrix_owners import transform_on_owners
 
 
-def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: float) -> list[Optimizer]:
+def make_optimizers(
+    model: nn.Module, training: TrainingConfig, learning_rate: float, ranks: Ranks | None = None
+) -> list[Optimizer]:
     """Make the paper's Adam, or two optimizers: Muon for the matrices and Adam for the other parameters.
 
     Frozen parameters belong to no optimizer.
@@ -29,6 +34,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         model: The model.
         training: Training settings; weight decay is decoupled, and with Muon it applies to the matrices only.
         learning_rate: Peak learning rate of Adam.
+        ranks: Processes of the run; None for a single one.
 
     Returns:
         Optimizers whose parameter groups have a `peak`, the learning rate that the schedule scales.
@@ -48,7 +54,7 @@ def make_optimizers(model: nn.Module, training: TrainingConfig, learning_rate: f
         rate = training.matrix_learning_rate
         device = next(iter(matrices.values())).device
         bf16 = training.precision == "bf16" and device.type == "cpu" and kernels.has_bf16()
-        optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay, bf16=bf16))
+        optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay, bf16=bf16, ranks=ranks))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -118,10 +124,10 @@ class AdamW(Optimizer):
             changing = [parameter for parameter in group["params"] if parameter.grad is not None]
             states = [self._state_of(parameter, group["fused"]) for parameter in changing]
             adamw(
-                changing,
-                [parameter.grad for parameter in changing],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
+                [local(parameter) for parameter in changing],
+                [local(parameter.grad) for parameter in changing],
+                [local(state["exp_avg"]) for state in states],
+                [local(state["exp_avg_sq"]) for state in states],
                 max_exp_avg_sqs=[],
                 state_steps=[state["step"] for state in states],
                 fused=group["fused"],
@@ -151,6 +157,7 @@ class Muon(Optimizer):
         momentum: Decay of the momentum.
         weight_decay: Decoupled weight decay.
         bf16: Whether to iterate in bf16; momentum and weights remain fp32.
+        ranks: Processes of the run, each of which orthogonalises a part of the matrices; None for a single one.
     """
 
     def __init__(
@@ -160,9 +167,11 @@ class Muon(Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         bf16: bool = False,
+        ranks: Ranks | None = None,
     ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self._bf16 = bf16
+        self._orthogonalise = partial(orthogonalise, bf16=bf16)
+        self._ranks = ranks or Ranks()
 
     @torch.no_grad()
     def step(self) -> None:
@@ -173,14 +182,16 @@ class Muon(Optimizer):
 
     def _step(self, matrices: list[tuple[Tensor, Tensor]], rate: float, momentum: float, decay: float) -> None:
         """Update matrices of one shape, given as pairs with their gradients."""
-        weights, gradients = map(list, zip(*matrices, strict=True))
-        for weight in weights:
+        rows, columns = matrices[0][0].shape
+        for weight, _ in matrices:
             if not self.state[weight]:
                 self.state[weight]["momentum"] = torch.zeros_like(weight)
-        buffers = [self.state[weight]["momentum"] for weight in weights]
+        buffers = [local(self.state[weight]["momentum"]) for weight, _ in matrices]
+        weights, gradients = ([local(each) for each in column] for column in zip(*matrices, strict=True))
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        updates = orthogonalise(torch.stack(torch._foreach_lerp(gradients, buffers, momentum)), self._bf16)
-        rows, columns = weights[0].shape
+        directions = torch.stack(torch._foreach_lerp(gradients, buffers, momentum))
+        sharded_rows = rows if is_sharded(matrices[0][0]) else None
+        updates = transform_on_owners(directions, sharded_rows, self._ranks, self._orthogonalise)
         torch._foreach_mul_(weights, 1 - rate * decay)
         torch._foreach_add_(weights, updates.unbind(), alpha=-rate * max(1.0, rows / columns) ** 0.5)
 

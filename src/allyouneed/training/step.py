@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from allyouneed import kernels
 from allyouneed.config import TrainingConfig
 from allyouneed.data.batches import Batch, Position
-from allyouneed.data.tokens.tokenizer import EOS, PAD, UNK
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed import Ranks, local, whole
 from allyouneed.training.health import Health
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.optimizer import Optimizer
+from allyouneed.training.parallel import Computation, accumulating
 from allyouneed.training.planning.schedule import TrainingPlan
+
+_SHORTEST = Batch(torch.tensor([[EOS]]), torch.tensor([[BOS, EOS]]))  # a pair of empty sentences
 
 
 class StepMetrics(NamedTuple):
@@ -91,6 +95,8 @@ class TrainingState:
         since_log: Sums since the last logged step.
         health: Skipped updates and the course of the loss.
         teacher: Teacher of a student (`distil`); it is constant and not part of a checkpoint.
+        engine: Calls a function of the model, and reduces gradients over the ranks: a `Computation`, unless that of
+            `parallelise` is set.
     """
 
     model: Transformer
@@ -103,6 +109,10 @@ class TrainingState:
     since_log: Totals = field(default_factory=Totals)
     health: Health = field(default_factory=Health)
     teacher: Transformer | None = None
+    engine: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = Computation(self.model)
 
 
 def seed_step(seed: int, step: int, part: int) -> None:
@@ -139,24 +149,27 @@ def update(
     model, device = state.model.train(), next(state.model.parameters()).device
     local_tokens = sum(int((batch.target_output != PAD).sum()) for batch in shares)
     tokens = ranks.sum(local_tokens)[0]
+    divisor = tokens / ranks.count  # the engines divide the sum over ranks by their number
     loss, nll = torch.zeros(()), torch.zeros(())
     for part, batch in enumerate(shares):
         seed_step(training.seed, state.step, ranks.rank * len(shares) + part)
-        if len(batch.source):
-            part_loss, part_nll = batch_loss(model, batch, training, device, state.teacher)
-            (part_loss / tokens).backward()
+        if len(batch.source) or ranks.count > 1:
+            with accumulating(state.engine, is_last=part + 1 == len(shares)):
+                part_loss, part_nll = state.engine(
+                    partial(share_loss, batch=batch, training=training, device=device, teacher=state.teacher)
+                )
+                (part_loss / divisor).backward()
             loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
-    for parameter in model.parameters():  # a rank with an empty share also takes part in the sum
-        if parameter.grad is None and parameter.requires_grad:
+    for parameter in model.parameters():
+        if parameter.grad is None and parameter.requires_grad:  # it has no influence on the loss
             parameter.grad = torch.zeros_like(parameter)
-    ranks.sum_gradients(model.parameters())
-    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-    broken = [] if bool(norm.isfinite()) else _not_finite_gradients(model)  # a norm may overflow: all may be finite
-    total_loss, total_nll, stops = ranks.sum(loss, nll, bool(broken))
-    skipped = stops > 0 or not math.isfinite(total_loss)
+    norm = whole(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+    total_loss, total_nll, overflows = ranks.sum(loss, nll, not norm.isfinite())
+    broken = _not_finite_gradients(model, ranks) if overflows else []  # a norm may overflow: all may be finite
+    skipped = bool(broken) or not math.isfinite(total_loss)
     if not skipped:
         if training.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
+            nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
         _apply_gradients(state, plan)
     for optimizer in state.optimizers:
         optimizer.clear_gradients()
@@ -175,9 +188,11 @@ def _apply_gradients(state: TrainingState, plan: TrainingPlan) -> None:
         optimizer.step()
 
 
-def _not_finite_gradients(model: Transformer) -> list[str]:
-    named = ((name, parameter.grad) for name, parameter in model.named_parameters())
-    return [name for name, gradient in named if gradient is not None and not bool(gradient.isfinite().all())]
+def _not_finite_gradients(model: Transformer, ranks: Ranks) -> list[str]:
+    """Name the parameters whose gradient is not finite, on any rank."""
+    named = {name: local(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+    counts = ranks.sum(*(not bool(gradient.isfinite().all()) for gradient in named.values()))
+    return [name for name, count in zip(named, counts, strict=True) if count]
 
 
 def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
@@ -189,6 +204,19 @@ def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
     if device.type == "cpu":
         return training.precision == "bf16" and (training.plain or kernels.has_bf16())
     return training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
+
+
+def share_loss(
+    model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute `batch_loss`; an empty share has the loss 0 and a gradient of zeros.
+
+    The engines' collective operations need all ranks: an empty share computes another batch, without weight.
+    """
+    if len(batch.source):
+        return batch_loss(model, batch, training, device, teacher)
+    loss, nll = batch_loss(model, _SHORTEST, training, device, teacher)
+    return 0 * loss, 0 * nll
 
 
 def batch_loss(

@@ -304,6 +304,7 @@ def _resume(loop: Loop, record: RunRecord) -> None:
 def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord) -> Outcome:
     scores: dict[str, Any] = {}
     warning = ""
+    loop.gather()
     if loop.ranks.is_first and status != INTERRUPTED:
         with describing_interrupts(lambda: "in the final scoring; all steps are saved and will not be repeated"):
             scores = loop.finish()

@@ -25,6 +25,9 @@ def measure(loop: Loop, seconds: float) -> Speed:
     watch = Stopwatch(loop.now)
     bundle, valid, training = loop.bundle, loop.valid, loop.training
     step_seconds = measure_steps(loop, watch, seconds)
+    loop.gather()
+    if not loop.ranks.is_first:  # only rank 0 validates, and plans
+        return Speed(step_seconds, 0.0, 0.0)
     loop.before_search()
     started = watch.seconds
     validation_loss(bundle, valid, training)

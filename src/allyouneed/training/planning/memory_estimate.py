@@ -78,7 +78,7 @@ class LargestStep:
         d_ff = max(model.encoder.d_ff, model.decoder.d_ff)
         temporary = int(tokens.max()) * (2 * d_ff + 4 * model.d_model)  # gradients within one layer
         activations = int(_HOLES * _FLOAT * (float(floats.max()) + temporary))
-        constant = _constant(self.config, self.vocab_size)
+        constant = _constant(self.config, self.vocab_size, self.ranks if self.config.training.sharding else 1)
         return StepMemory(constant, max(activations, _after_backward(self.config, self.vocab_size)))
 
     def _attention_floats(self, sentences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -109,14 +109,21 @@ def _floats_per_token(model: ModelConfig) -> int:
     return layers + embeddings + output
 
 
-def _constant(config: Config, vocab_size: int) -> int:
-    """Count bytes of weights, gradients, optimizer state, and of the loss's chunk of logits and packed embeddings."""
+def _constant(config: Config, vocab_size: int, shards: int = 1) -> int:
+    """Count bytes of weights, gradients, optimizer state, and of the loss's chunk of logits and packed embeddings.
+
+    A rank that has one of several shards also has the whole embeddings and two whole layers at a time, with gradients.
+    The first rank has a copy of the weights, with which it translates.
+    """
     model, kind = config.model, config.training.optimizer
     matrices, weights = model.count_layer_weights(), model.count_weights(vocab_size)
     moments = _OPTIMIZER[kind] * matrices + _ADAM * (weights - matrices)
     rows = max(_MIN_CHUNK, _CHUNK_LOGITS // vocab_size)
     loss = _FLOAT * vocab_size * (rows + 2 * model.d_model)
-    return 2 * _FLOAT * weights + moments + loss
+    if shards == 1:
+        return 2 * _FLOAT * weights + moments + loss
+    gathered = weights - matrices + 2 * matrices // (model.encoder_layers + model.decoder_layers)
+    return (2 * _FLOAT * weights + moments) // shards + 2 * _FLOAT * gathered + _FLOAT * weights + loss
 
 
 def _after_backward(config: Config, vocab_size: int) -> int:

@@ -35,7 +35,7 @@ _LENGTH = ("training.steps", "training.minutes")  # settings that a later comman
 _PATIENCE, _SEARCH = "training.patience", "search."
 _WITHOUT_EFFECT = (  # settings that do not affect the weights, up to rounding and the random numbers of dropout
     *("training.save_minutes", "training.log_every", "training.keep_snapshots", "training.device"),
-    "training.micro_batches",
+    *("training.micro_batches", "training.sharding"),
 )
 _UNORDERED = ("training.freeze",)  # settings whose order has no meaning
 _MOST_NAMED = 4  # differences in a message

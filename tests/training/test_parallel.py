@@ -1,0 +1,258 @@
+"""DistributedDataParallel, FSDP2 and distributed Muon: several ranks compute what one process computes."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from allyouneed import kernels
+from allyouneed.config import Config, load_recipe
+from allyouneed.data.batches import Batch, share
+from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+from allyouneed.model.transformer import Transformer
+from allyouneed.training.distributed import Ranks, is_sharded, local, whole
+from allyouneed.training.freeze import freeze
+from allyouneed.training.optimizer import make_optimizers
+from allyouneed.training.parallel import gather_weights, parallelise
+from allyouneed.training.planning.schedule import plan_for_steps
+from allyouneed.training.step import StepMetrics, TrainingState, update
+from tests.training.ranks import in_ranks
+
+VOCABULARY = 48
+STEPS = 3
+SMALL = [
+    *("model.d_model=16", "model.d_ff=32", "model.num_heads=1", "model.encoder_layers=2", "model.decoder_layers=1"),
+    *("model.dropout=0", "training.warmup=2", "training.log_every=1", "training.clip_norm=1"),
+]
+
+
+class Case(NamedTuple):
+    """A training of a few steps, in several ranks and in one process."""
+
+    settings: str = ""
+    parts: int = 1
+    pairs: int = 9
+    has_teacher: bool = False
+    own_products: bool = False
+
+
+class Trained(NamedTuple):
+    metrics: list[StepMetrics]
+    weights: dict[str, Tensor]
+
+
+class WithUnusedWeights(Transformer):
+    """A user's own model, with parameters that have no influence on the loss."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.unused = nn.Linear(3, 3)
+
+
+def global_batch(pairs: int, seed: int) -> Batch:
+    """Return a batch of pairs of different lengths, so that ranks have different numbers of tokens."""
+    numbers = np.random.default_rng(seed)
+
+    def column(first: list[int]) -> Tensor:
+        lines = [[*first, *numbers.integers(4, VOCABULARY, numbers.integers(1, 9)), EOS] for _ in range(pairs)]
+        width = max(map(len, lines))
+        return torch.tensor([[*map(int, line), *[PAD] * (width - len(line))] for line in lines])
+
+    return Batch(column([]), column([BOS]))
+
+
+def part_of(batch: Batch, part: int, parts: int) -> Batch:
+    pairs = torch.from_numpy(share(np.arange(len(batch.source)), part, parts))
+    return Batch(batch.source[pairs], batch.target[pairs])
+
+
+def make_state(config: Config, ranks: Ranks, has_teacher: bool = False, build=Transformer) -> TrainingState:
+    torch.manual_seed(0)
+    model, teacher = (build(config.model, VOCABULARY, plain=config.training.plain) for _ in range(2))
+    freeze(model, config.training.freeze)
+    engine = parallelise(model, ranks, config.training.sharding)
+    optimizers = make_optimizers(model, config.training, plan_for_steps(config).learning_rate, ranks)
+    state = TrainingState(model, optimizers, teacher=teacher.eval() if has_teacher else None)
+    state.engine = engine
+    return state
+
+
+def take_steps(ranks: Ranks, case: Case, build=Transformer) -> Trained:
+    if case.own_products:
+        kernels.choice.is_faster = lambda width: True
+        kernels._MIN_ROWS = 1
+    config = load_recipe("tiny").override([*SMALL, *case.settings.split()])
+    state = make_state(config, ranks, case.has_teacher, build)
+    metrics = []
+    for seed in range(STEPS):
+        batch, parts = global_batch(case.pairs, seed), ranks.count * case.parts
+        shares = [part_of(batch, ranks.rank * case.parts + part, parts) for part in range(case.parts)]
+        metrics.append(update(state, shares, config.training, plan_for_steps(config), ranks))
+    weights = {name: whole(weight.detach()).clone() for name, weight in state.model.named_parameters()}
+    return Trained(metrics, weights)
+
+
+def assert_equal(found: Trained, expected: Trained, error: float = 1e-5) -> None:
+    for metrics, others in zip(found.metrics, expected.metrics, strict=True):
+        assert metrics.tokens == others.tokens
+        assert metrics[:2] == pytest.approx(others[:2], rel=error)
+        assert metrics.gradient_norm == pytest.approx(others.gradient_norm, rel=error)
+    for name, weight in found.weights.items():
+        assert (weight - expected.weights[name]).norm() <= error * expected.weights[name].norm(), name
+
+
+def take_all_steps(ranks: Ranks, cases: list[Case]) -> list[Trained]:
+    return [take_steps(ranks, case) for case in cases]
+
+
+FULL, MUON, PLAIN = "training.sharding=full", "training.optimizer=muon", "training.plain=true"
+CASES = {
+    2: [
+        Case(own_products=True),
+        Case(MUON, parts=3),
+        Case(f"{FULL} {PLAIN}", parts=3),
+        Case(f"{FULL} {MUON}", own_products=True),
+        Case("training.consistency_share=0.3", pairs=1),
+    ],
+    3: [
+        Case(MUON, pairs=2),
+        Case(f"{MUON} {FULL} training.weight_decay=0.1", parts=3, pairs=4),
+        Case("training.freeze=embeddings,encoder", pairs=4),
+        Case(f"{FULL} training.freeze=encoder,decoder.feed_forward training.teacher_share=0.5", has_teacher=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("count", CASES)
+def test_ranks_equal_one_process(count, tmp_path, own_products):
+    """Ranks have different numbers of tokens, or none at all; some tensors have fewer rows than there are ranks."""
+    for case, *found in zip(CASES[count], *in_ranks(count, tmp_path, take_all_steps, CASES[count]), strict=True):
+        expected = take_steps(Ranks(), case._replace(parts=1))
+        for each in found:
+            assert_equal(each, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_all_combinations_equal_one_process(count, tmp_path):
+    settings = itertools.product(("", MUON), ("", FULL), ("", PLAIN))
+    cases = [Case(" ".join(each), parts) for each in settings for parts in (1, 3)]
+    for case, *found in zip(cases, *in_ranks(count, tmp_path, take_all_steps, cases), strict=True):
+        expected = take_steps(Ranks(), case._replace(parts=1))
+        for each in found:
+            assert_equal(each, expected)
+
+
+def train_in_bf16(ranks: Ranks) -> list[Trained]:
+    return [take_steps(ranks, Case(f"training.precision=bf16 {more}")) for more in (PLAIN, f"{FULL} {PLAIN}")]
+
+
+def test_autocast_to_bf16(tmp_path):
+    exact = take_steps(Ranks(), Case(PLAIN))
+    expected = take_steps(Ranks(), Case(f"training.precision=bf16 {PLAIN}"))
+    assert expected.metrics[0].loss != exact.metrics[0].loss
+    for found in in_ranks(2, tmp_path, train_in_bf16)[0]:
+        assert_equal(found, expected, error=1e-2)  # sums of other parts of a batch are rounded to 8 bits
+
+
+def record_and_reduce(reduced, bucket):  # DDP refuses annotations that are strings
+    """Do what DDP does, and append the index of the bucket."""
+    reduced.append(bucket.index())
+    work = torch.distributed.all_reduce(bucket.buffer(), async_op=True)
+    return work.get_future().then(lambda future: future.value()[0])
+
+
+def count_reductions(ranks: Ranks) -> tuple[int, int]:
+    """Return how often DDP reduces a bucket in an update with one and with three micro-batches."""
+    config, counts = load_recipe("tiny").override(SMALL), []
+    for parts in (1, 3):
+        state, reduced = make_state(config, ranks), []
+        state.engine.register_comm_hook(reduced, record_and_reduce)
+        shares = [part_of(global_batch(9, 0), parts * ranks.rank + part, 2 * parts) for part in range(parts)]
+        update(state, shares, config.training, plan_for_steps(config), ranks)
+        counts.append(len(reduced))
+    return tuple(counts)
+
+
+def shard(ranks: Ranks) -> tuple[int, int, bool]:
+    """Return the numbers of weights and moments on this rank, and whether gathering updated rank 0's copy."""
+    config = load_recipe("tiny").override([*SMALL, MUON, FULL])
+    copy, state = make_state(config, Ranks()).model, make_state(config, ranks)
+    share_of_rank = part_of(global_batch(9, 0), ranks.rank, ranks.count)
+    update(state, [share_of_rank], config.training, plan_for_steps(config), ranks)
+    gather_weights(state.model, copy, ranks)
+    weights = list(state.model.parameters())
+    moments = [
+        each for optimizer in state.optimizers for values in optimizer.state.values() for each in values.values()
+    ]
+    assert all(is_sharded(tensor) for tensor in [*weights, *moments] if tensor.dim())
+    updated = [
+        torch.equal(whole(weight.detach()), other) for weight, other in zip(weights, copy.parameters(), strict=True)
+    ]
+    return *(sum(local(tensor).numel() for tensor in tensors) for tensors in (weights, moments)), all(updated)
+
+
+def take_steps_of_an_own_model(ranks: Ranks) -> list[Trained]:
+    return [take_steps(ranks, Case(settings), WithUnusedWeights) for settings in ("", FULL)]
+
+
+def skip_an_update(ranks: Ranks) -> tuple[StepMetrics, bool]:
+    """Take a step in which the gradient of one rank is not finite."""
+    config = load_recipe("tiny").override([*SMALL, FULL])
+    state = make_state(config, ranks)
+    before = [local(weight.detach()).clone() for weight in state.model.parameters()]
+    if ranks.rank == 1:
+        handle = state.model.encoder.layers[0].feed_forward.outer.register_full_backward_hook(
+            lambda module, inner, outer: (inner[0] * torch.inf,)
+        )
+    share_of_rank = part_of(global_batch(9, 0), ranks.rank, ranks.count)
+    metrics = update(state, [share_of_rank], config.training, plan_for_steps(config), ranks)
+    same = [torch.equal(local(weight), old) for weight, old in zip(state.model.parameters(), before, strict=True)]
+    if ranks.rank == 1:
+        handle.remove()
+    return metrics, all(same)
+
+
+def several(ranks: Ranks) -> dict[str, object]:
+    """Run functions in the same processes."""
+    functions = (count_reductions, shard, take_steps_of_an_own_model, skip_an_update)
+    return {function.__name__: function(ranks) for function in functions}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> list[dict[str, object]]:
+    """Results of two ranks."""
+    return in_ranks(2, tmp_path_factory.mktemp("ranks"), several)
+
+
+def test_micro_batches_need_no_more_messages(results):
+    once, three_parts = results[0]["count_reductions"]
+    assert once == three_parts > 0
+
+
+def test_sharding_divides_weights_and_moments(results):
+    whole_model = make_state(load_recipe("tiny").override(SMALL), Ranks()).model.num_parameters()
+    for weights, moments, _ in (each["shard"] for each in results):
+        assert weights == pytest.approx(whole_model / 2, rel=0.02)
+        assert moments < 0.8 * whole_model  # Muon has one moment for each weight of a matrix, Adam two
+    assert results[0]["shard"][2]
+    assert not results[1]["shard"][2]
+
+
+def test_parameters_without_influence_are_allowed(results):
+    expected = take_steps(Ranks(), Case(), WithUnusedWeights)
+    for found in results[0]["take_steps_of_an_own_model"]:
+        assert_equal(found, expected)
+
+
+def test_all_ranks_skip_an_update(results):
+    for metrics, is_unchanged in (each["skip_an_update"] for each in results):
+        assert metrics.skipped
+        assert is_unchanged
+        assert "source_embedding.tokens.weight" in metrics.broken
+        assert metrics.broken == results[0]["skip_an_update"][0].broken
