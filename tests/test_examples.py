@@ -22,6 +22,10 @@ from allyouneed.data.corpora import corpus
 from allyouneed.data.synthetic import make_dates
 from allyouneed.training.request import Request
 from allyouneed.training.train import train as run_training
+from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.requirements import Requirements
+from allyouneed.translation.text_files import translate_file
+from tests.compat import POST_NORM
 from tests.conftest import TOY, silent, toy_pairs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -41,8 +45,8 @@ def code_cells(notebook: Path) -> list[str]:
 def test_examples_have_fewer_than_forty_lines_and_a_test():
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
     assert files == {
-        "README.md", "attention.ipynb", "ray_prepare.py", "recipe.toml", "spelling.toml", "spark_prepare.py",
-        "spelling_to_sound.py", "train.py", "translate.py",
+        "README.md", "attention.ipynb", "ray_prepare.py", "ray_translate.py", "recipe.toml", "spelling.toml",
+        "spark_prepare.py", "spelling_to_sound.py", "train.py", "translate.py",
     }  # fmt: skip
     for name in files - {"README.md", "attention.ipynb"}:
         assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 40, name
@@ -158,6 +162,21 @@ def test_an_engine_prepares_the_folder_that_train_does(tmp_path, engine, librari
     assert len(files) >= 13
     for name in files:
         assert (tmp_path / engine / name).read_bytes() == (tmp_path / "run" / "data" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_ray_translates_as_one_process_does(tmp_path):
+    for library in ("ray", "pandas"):
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    source, found, expected = (tmp_path / name for name in ("source", "found", "expected"))
+    source.write_bytes(b"".join(b"a b %c\r\n" % b"abcdefgh"[i % 8] for i in range(9_000)) + b"\nf {name} h\nno end")
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, EXAMPLES / "ray_translate.py", POST_NORM, source, found, "2"]
+    subprocess.run(command, check=True, env=environment)
+    translator = allyouneed.Translator.load(POST_NORM)
+    translate_file(translator, source, expected, SearchOptions(), False, print, requirements=Requirements())
+    assert found.read_bytes() == expected.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["recipe.toml", "spelling.toml"])

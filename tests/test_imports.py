@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "training": SHARED | COMMANDS | {"kernels"},
     "quickstart": BASE | {"data", "training", "translation"},
     "exchange": SHARED | COMMANDS,
-    "documents": SHARED | COMMANDS,
+    "documents": SHARED | COMMANDS | {"training"},  # `join_ranks`
     "insight": SHARED | COMMANDS,
     "verification": BASE | COMMANDS | {"model"},
     "paper": SHARED | COMMANDS | {"training", "insight"},

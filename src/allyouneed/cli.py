@@ -5,6 +5,7 @@ Each package that has commands defines them in its `commands.py`: one function p
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -23,6 +24,8 @@ from allyouneed.training.commands import app as training
 from allyouneed.translation.commands import app as translation
 from allyouneed.translation.evaluation.commands import app as evaluation
 from allyouneed.verification.commands import app as verification
+
+_SEVERAL_PROCESSES = ("train", "translate")  # commands that torchrun may start several times
 
 app = typer.Typer(
     cls=SuggestingGroup,
@@ -47,11 +50,15 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options before the command."""
+    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    if several and context.invoked_subcommand not in _SEVERAL_PROCESSES:
+        raise UserError(f"{context.invoked_subcommand} runs in one process: start it without torchrun.")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allyouneed import documents, translation
+from allyouneed import documents, training, translation
 from allyouneed.command_options import Into
 from allyouneed.errors import UserError
 from allyouneed.terminal import ComputeType, Device, console, say, text
@@ -129,6 +130,8 @@ def translate(
     Text of an unknown file type has one output line for each input line. With --nbest, up to N lines `id ||| text |||
     score` for each input line. Empty lines stay empty. Documents keep their format: only their text changes.
 
+    Processes that torchrun starts share the lines of a FILE; the same command resumes after a crash.
+
     Example: allyouneed translate RUN page.html -o page.en.html
     """
     options: translation.SearchOptions = context.obj
@@ -141,7 +144,11 @@ def translate(
         raise UserError(
             "--paragraphs, --columns, --retranslate and --remarks are for documents: give a FILE such as a.txt."
         )
-    translator = load_translator(runs, target, source, device, inter_threads, compute_type)
+    several = os.environ.get("WORLD_SIZE", "1") != "1"  # of torchrun, which is loaded only if needed
+    if several and is_document and not wants_lines:
+        raise UserError("several processes translate lines, not documents: add --lines, or start without torchrun.")
+    processes = training.join_ranks("cpu") if several else None
+    translator = load_translator(runs, target, source, device, inter_threads, compute_type, waits=several or resume)
     languages = translator.bundle.languages
     terms = translation.read_glossary(glossary, *languages) if glossary else None
     required = translation.Requirements(keep_options(not no_protect, keep_numbers, keep or ()), terms)
@@ -158,6 +165,7 @@ def translate(
             as_json=as_json,
             interactive=interactive,
             requirements=required or None,
+            processes=processes,
         )
         return
     finders = documents.Finders(required.find_kept, required.find_terms)

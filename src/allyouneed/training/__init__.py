@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from allyouneed.kernels.background import compile_early
     from allyouneed.training import clean, distil, loop, train
     from allyouneed.training.distil import Distillation
+    from allyouneed.training.distributed import join_ranks
     from allyouneed.training.request import Request
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "clean",
     "compile_early",
     "distil",
+    "join_ranks",
     "loop",
     "train",
     "training_text",
@@ -33,6 +35,7 @@ _MODULES = {
     "training_text": "allyouneed.data.corpora",
     "compile_early": "allyouneed.kernels.background",
     "Distillation": "allyouneed.training.distil",
+    "join_ranks": "allyouneed.training.distributed",
     "Request": "allyouneed.training.request",
 }
 

@@ -153,10 +153,23 @@ def load_translator(
     device: str,
     inter_threads: int | None = None,
     compute_type: str = "float32",
+    waits: bool = False,
 ) -> Translator:
-    """Load a translator or an ensemble, and report if a multilingual model was not trained on its direction."""
-    translation.compile_in_background(device, compute_type)
-    few_tokens = _FEW_TOKENS if compute_type == "float32" else 0
+    """Load a translator or an ensemble, and report if a multilingual model was not trained on its direction.
+
+    Args:
+        run: A run or a bundle, or several.
+        target: Target language.
+        source: Source language.
+        device: Device to compute on.
+        inter_threads: Batches in parallel.
+        compute_type: Type to compute with.
+        waits: Whether translation waits for the compiled engine, so that all is translated with the same rounding,
+            instead of beginning with PyTorch.
+    """
+    if not waits:
+        translation.compile_in_background(device, compute_type)
+    few_tokens = _FEW_TOKENS if compute_type == "float32" and not waits else 0
     translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source, few_tokens)
     if remark := translator.remark:
         say(remark)

@@ -33,12 +33,24 @@ class Pace:
 PIPE, INTERACTIVE = Pace(0.1, 2.0), Pace(0.0, 0.5)
 
 
-def blocks_of_file(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    """Yield blocks of increasing size."""
-    count = _MIN_LINES
-    while block := list(islice(lines, count)):
-        count = min(2 * count, _MAX_LINES)
+def blocks_of_file(lines: Iterator[Line], done: int = 0) -> Iterator[list[Line]]:
+    """Yield blocks of increasing size.
+
+    The same lines end a block wherever the first one begins, so that a resumed translation has the same blocks.
+
+    Args:
+        lines: The lines to divide.
+        done: Number of lines of the file before them.
+    """
+    count = end = _MIN_LINES
+    while True:
+        while end <= done:
+            count = min(2 * count, _MAX_LINES)
+            end += count
+        if not (block := list(islice(lines, end - done))):
+            return
         yield block
+        done = end
 
 
 def blocks_of_stream(lines: Iterator[Line], pace: Pace) -> Iterator[list[Line]]:

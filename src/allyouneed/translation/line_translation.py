@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
+from typing import TypeAlias
 
 from allyouneed.progress import time_left
 from allyouneed.translation.line_blocks import Pace, blocks_of_file, blocks_of_stream
@@ -23,6 +24,7 @@ _SILENT_SECONDS = 10  # no progress output before this time
 _REPORT_SECONDS = 2  # between reports
 _MOST_PROBLEMS = 20  # that are reported of a line
 Result = tuple[Translation, tuple[str, ...]]  # a translation and its problems
+NumberedTranslation: TypeAlias = tuple[int, Translation]  # with the number of its line, from 1
 
 
 def translate_lines(
@@ -34,7 +36,8 @@ def translate_lines(
     force: Sequence[str] = (),
     pace: Pace | None = None,
     requirements: Requirements | None = None,
-) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
+    done: int = 0,
+) -> Iterator[tuple[int, list[NumberedTranslation]]]:
     """Translate lines in blocks: of increasing size, or of a bounded delay.
 
     Args:
@@ -46,26 +49,40 @@ def translate_lines(
         force: Words and phrases that every translation must contain.
         pace: For a stream, how long lines may wait for each other.
         requirements: What translations must contain; None for the bare model.
+        done: Number of lines of the file before the first.
 
     Yields:
         For each block, the number of its last line, and pairs of line number and translation.
     """
-    for block in blocks_of_stream(lines, pace) if pace else blocks_of_file(lines):
-        texts = [line for _, line in block]
-        if requirements is None:
-            found = [_with_problems(each) for each in translator.translate(texts, options, force_words=force)]
-        else:
-            found = _with_requirements(translator, texts, options, requirements, force)
-        numbered = []
-        for (number, _), (translation, problems) in zip(block, found, strict=True):
-            numbered.append((number, translation))
-            for problem in problems[:_MOST_PROBLEMS]:
-                report(f"{file}:{number}: {problem}")
-            if (more := len(problems) - _MOST_PROBLEMS) > 0:
-                report(f"{file}:{number}: {more:,} more problems")
-            if translation.pieces > 1:
-                report(f"{file}:{number}: too long, translated in {translation.pieces} parts")
-        yield block[-1][0], numbered
+    for block in blocks_of_stream(lines, pace) if pace else blocks_of_file(lines, done):
+        yield block[-1][0], translate_block(translator, block, file, options, report, force, requirements)
+
+
+def translate_block(
+    translator: Translator,
+    block: Sequence[tuple[int, str]],
+    file: Path,
+    options: SearchOptions,
+    report: Callable[[str], None],
+    force: Sequence[str] = (),
+    requirements: Requirements | None = None,
+) -> list[NumberedTranslation]:
+    """Translate numbered lines together, and report their problems; see `translate_lines`."""
+    texts = [line for _, line in block]
+    if requirements is None:
+        found = [_with_problems(each) for each in translator.translate(texts, options, force_words=force)]
+    else:
+        found = _with_requirements(translator, texts, options, requirements, force)
+    numbered = []
+    for (number, _), (translation, problems) in zip(block, found, strict=True):
+        numbered.append((number, translation))
+        for problem in problems[:_MOST_PROBLEMS]:
+            report(f"{file}:{number}: {problem}")
+        if (more := len(problems) - _MOST_PROBLEMS) > 0:
+            report(f"{file}:{number}: {more:,} more problems")
+        if translation.pieces > 1:
+            report(f"{file}:{number}: too long, translated in {translation.pieces} parts")
+    return numbered
 
 
 def _with_requirements(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from allyouneed import __version__
 from allyouneed.bundle import weights_of
 from allyouneed.errors import UserError
 from allyouneed.files import write_file
@@ -75,6 +76,14 @@ class ResumeNote:
         os.truncate(self.output, size)
         return lines
 
+    def is_current(self) -> bool:
+        """Return whether the output was started with the same model, input and settings, and can be continued."""
+        try:
+            note = json.loads(self.path.read_text(encoding="utf-8"))
+            return note["digest"] == self.digest and note["bytes"] <= self.output.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def facts(self) -> dict[str, Any]:
         """Read the facts that were written with the note, once `truncate_output` has checked it."""
         return json.loads(self.path.read_text(encoding="utf-8"))["facts"]
@@ -108,8 +117,11 @@ def digest_of(translator: Translator, facts: Sequence[object]) -> str:
     for model in translator.models:
         for name, tensor in weights_of(model).items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    config = translator.bundle.config.model_dump_json()
-    digest.update(json.dumps([config, translator.compute_type, *facts], default=str).encode())
+    bundle = translator.bundle
+    for content in bundle.tokenizer.files().values():
+        digest.update(content)
+    settings = [__version__, bundle.config.model_dump_json(), *bundle.languages, translator.longest_source]
+    digest.update(json.dumps([*settings, translator.compute_type, *facts], default=str).encode())
     return digest.hexdigest()
 
 

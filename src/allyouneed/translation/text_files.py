@@ -13,20 +13,30 @@ from functools import partial
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import BinaryIO, Literal, TextIO, cast
 
+from allyouneed.data.files.compression import CompressedText, compressor
 from allyouneed.data.files.formats import have_columns
 from allyouneed.data.files.lines import decode_lines, read_lines, read_text
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, check_output, json_line
-from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace
-from allyouneed.translation.line_translation import LineProgress, translate_lines
+from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace, blocks_of_file, blocks_of_stream
+from allyouneed.translation.line_translation import LineProgress, NumberedTranslation, translate_block
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.letters import has_letters, without_spans
 from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.results import Translation
 from allyouneed.translation.resuming import ResumeNote, note_path
+from allyouneed.translation.shared_blocks import (
+    ALONE,
+    Block,
+    Part,
+    Processes,
+    SharedBlocks,
+    parts_folder,
+    remove_parts,
+)
 from allyouneed.translation.translator import Translator
 
 _STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
@@ -45,6 +55,7 @@ def translate_file(
     as_json: bool = False,
     interactive: bool = False,
     requirements: Requirements | None = None,
+    processes: Processes | None = None,
 ) -> None:
     """Translate a file line by line, as `allyouneed translate` does.
 
@@ -52,7 +63,7 @@ def translate_file(
 
     With `num_hypotheses` above 1, each input line gives up to that many lines `id ||| text ||| score`. An existing
     output is replaced only when the first block is translated. An interrupted output ends with a complete line, and a
-    note next to it makes it possible to resume.
+    note next to it makes it possible to resume. An output whose name ends with .gz, .bz2, .xz or .zst is compressed.
 
     Args:
         translator: The translator.
@@ -67,53 +78,71 @@ def translate_file(
         as_json: Whether to write a JSON object for each line, with scores.
         interactive: Whether to translate lines as they arrive, from any input.
         requirements: What translations must contain besides `force`; None for the bare model.
+        processes: Processes that share the work and call this function; None for one. See `shared_blocks.py`.
 
     Raises:
         UserError: If a file cannot be read or written, an option is invalid, or the output cannot be resumed.
     """
     if output:
         check_output(output, *([source] if source else []))
+        compressor(output)  # a missing package is reported before the work
+    processes = processes or ALONE
+    is_stream = source is None or (source.exists() and not source.is_file())
+    if processes.count > 1 and (is_stream or output is None or (output.exists() and not output.is_file())):
+        raise UserError("several processes need an input FILE and an output file (-o FILE), which they share.")
+    if processes.count > 1 and interactive:
+        raise UserError("--interactive: only one process can answer lines as they arrive. Start without torchrun.")
     options = options.replace({"return_scores": scores or as_json or options.num_hypotheses > 1})
     settings = {**options.model_dump(), "force": list(force), "as_json": as_json}
     settings["requirements"] = requirements and requirements.digest
     note = _note(translator, source, output, settings)
-    done = note.truncate_output() if resume and note else 0
     if resume and note is None:
         raise UserError("--resume needs an input FILE and an output file (-o FILE).")
-    pace = INTERACTIVE if interactive or (source is None and _is_terminal()) else _pace(source)
-    lines = islice(enumerate(_read(source, report), start=1), done, None)
     file = source or _STANDARD_INPUT
-    blocks = translate_lines(translator, lines, file, options, report, force, pace, requirements)
-    blocks = _report_unchanged(blocks, file, report, requirements)
     form = partial(_as_json if as_json else _as_text, several=options.num_hypotheses > 1, scores=scores)
+
+    def translate(block: Block) -> Part:
+        found = translate_block(translator, block, file, options, report, force, requirements)
+        return _as_part(found, form, requirements)
+
+    pace = INTERACTIVE if interactive or (source is None and _is_terminal()) else _pace(source)
+    if note and source and (processes.count > 1 or (resume and parts_folder(note.output).exists())):
+        shared = SharedBlocks(source, translate, note, processes)
+        done = shared.begin(resume, report)
+        if processes.rank > 0:
+            return shared.work(done)
+        _remark_columns(source, report)
+        parts = shared.in_order(done)
+    else:
+        done = note.truncate_output() if resume and note else 0
+        lines = islice(enumerate(_read(source, report), start=1), done, None)
+        parts = map(translate, blocks_of_stream(lines, pace) if pace else blocks_of_file(lines, done))
     count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
-    first = next(blocks, (done, []))  # an existing output is unchanged until this is done
+    progress = LineProgress(_ignore if pace is INTERACTIVE else report, count, done)
     try:
-        progress = LineProgress(_ignore if pace is INTERACTIVE else report, count, done)
-        _write(chain([first], blocks), output, form, note, progress)
+        unchanged, first = _write(parts, output, note, progress)
     except KeyboardInterrupt:
-        if note:
+        if note and (note.path.exists() or parts_folder(note.output).exists()):
             report(f"finished lines are in {output}; {resume_with} continues after them")
         raise
-
-
-def _report_unchanged(
-    blocks: Iterator[tuple[int, list[tuple[int, Translation]]]],
-    file: Path,
-    report: Callable[[str], None],
-    requirements: Requirements | None,
-) -> Iterator[tuple[int, list[tuple[int, Translation]]]]:
-    """Pass blocks on, and report at the end how many lines with text besides kept parts equal their translation."""
-    unchanged: list[int] = []
-    for last, block in blocks:
-        same = ((n, each.source) for n, each in block if to_nfc(each.source).split() == to_nfc(each.text).split())
-        for number, source in same:
-            kept = requirements.find_kept(source) if requirements else ()
-            unchanged += [number] * has_letters(without_spans(source, kept))
-        yield last, block
     if unchanged:
-        count = f"{len(unchanged):,} lines are" if len(unchanged) > 1 else "1 line is"
-        report(f"{file}: {count} unchanged in the translation; first: line {unchanged[0]:,}")
+        lines_are = f"{unchanged:,} lines are" if unchanged > 1 else "1 line is"
+        report(f"{file}: {lines_are} unchanged in the translation; first: line {first:,}")
+
+
+def _as_part(
+    block: Sequence[NumberedTranslation],
+    form: Callable[[int, Translation], list[str]],
+    requirements: Requirements | None,
+) -> Part:
+    """Return the lines of a translated block, and which of them with text besides kept parts are unchanged."""
+    same = ((n, each.source) for n, each in block if to_nfc(each.source).split() == to_nfc(each.text).split())
+    unchanged = []
+    for number, source in same:
+        kept = requirements.find_kept(source) if requirements else ()
+        unchanged += [number] * has_letters(without_spans(source, kept))
+    text = "".join(line for each in block for line in form(*each))
+    return Part(block[-1][0], text, len(unchanged), unchanged[0] if unchanged else 0)
 
 
 def _note(
@@ -126,30 +155,36 @@ def _note(
 
 
 def _write(
-    blocks: Iterator[tuple[int, list[tuple[int, Translation]]]],
-    output: Path | None,
-    form: Callable[[int, Translation], list[str]],
-    note: ResumeNote | None,
-    progress: LineProgress,
-) -> None:
-    """Write blocks of translations, appending to the output if lines are already done."""
+    parts: Iterator[Part], output: Path | None, note: ResumeNote | None, progress: LineProgress
+) -> tuple[int, int]:
+    """Write translated blocks, appending to the output if lines are already done.
+
+    Returns:
+        Number of unchanged lines, and number of the first of them.
+    """
+    unchanged, first_unchanged = note.facts()["unchanged"] if note and progress.done else (0, 0)
+    begin = list(islice(parts, 1))  # an existing output is unchanged until this is done
     with open_output(output, "a" if progress.done else "w") as out:
-        for number, block in blocks:
-            out.writelines(line for each in block for line in form(*each))
+        for part in chain(begin, parts):
+            out.write(part.text)
             out.flush()
+            unchanged += part.unchanged
+            first_unchanged = first_unchanged or part.first_unchanged
             if note:
-                note.write(out, number)
-            progress.update(number)
+                note.write(out, part.last, unchanged=[unchanged, first_unchanged])
+            progress.update(part.last)
     if note:
+        remove_parts(note.output)
         note.remove()
+    return unchanged, first_unchanged
 
 
 @contextmanager
 def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[TextIO]:
-    """Open an output file, or standard output for None, as UTF-8.
+    """Open an output file, or standard output for None, as UTF-8; compressed if its name ends with .gz, for example.
 
     Raises:
-        UserError: If the file cannot be opened, or a write in the block fails.
+        UserError: If the file cannot be opened, a write in the block fails, or no package compresses the file.
     """
     try:
         if path is None:
@@ -160,8 +195,15 @@ def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[Te
         else:
             if mode == "w":  # a note about the previous content is no longer valid
                 note_path(path).unlink(missing_ok=True)
-            with open(path, mode, encoding="utf-8") as file:
-                yield file
+            compress = compressor(path)
+            if compress is None:
+                with open(path, mode, encoding="utf-8") as file:
+                    yield file
+            else:
+                with open(path, f"{mode}b") as compressed:
+                    text = CompressedText(cast(BinaryIO, compressed), compress)
+                    yield text
+                    text.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -170,10 +212,14 @@ def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[Te
         raise cannot_write(path or _STANDARD_OUTPUT, error) from error
 
 
+def _remark_columns(source: Path, report: Callable[[str], None]) -> None:
+    if source.is_file() and have_columns(list(islice(read_lines(source), 100))):
+        report(f"{source}: lines have several columns, separated by tabs; whole lines are translated. See cut -f1")
+
+
 def _read(source: Path | None, report: Callable[[str], None]) -> Iterator[str]:
     if source:
-        if source.is_file() and have_columns(list(islice(read_lines(source), 100))):
-            report(f"{source}: lines have several columns, separated by tabs; whole lines are translated. See cut -f1")
+        _remark_columns(source, report)
         return read_text(source)
     if sys.stdin is None:
         raise UserError("standard input is closed: give a FILE, or pipe text into the command.")

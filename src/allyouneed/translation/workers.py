@@ -39,5 +39,10 @@ def map_in_order(work: Callable[[Task], Result], tasks: Sequence[Task], workers:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may run on, if the system reports it; else all cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may run on, if the system reports it; else all cores.
+
+    Processes that torchrun starts on one machine share its cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, cores // max(1, int(processes))) if processes.isdecimal() else cores

@@ -1,4 +1,4 @@
-"""Decompression of text files: gzip, bzip2, xz and Zstandard, recognised by content and not by name."""
+"""Compression of text files: gzip, bzip2, xz and Zstandard, in inputs recognised by content, in outputs by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -77,6 +78,60 @@ def damage_reported(name: Path) -> Iterator[None]:
 def _damaged(name: Path, error: Exception) -> UserError:
     reason = str(error).removesuffix(".").lower()
     return UserError(f"{name}: the compressed data is damaged or incomplete ({reason}). Download or compress it again.")
+
+
+def compressor(path: Path) -> Callable[[bytes], bytes] | None:
+    """Return what compresses content for a file by its suffix, .gz, .bz2, .xz or .zst; None for any other suffix.
+
+    What it returns for parts of a content is, one after the other, a valid file.
+
+    Raises:
+        UserError: If Zstandard is required, and no package that writes it is installed.
+    """
+    makers: dict[str, Callable[[bytes], bytes]] = {
+        ".gz": partial(gzip.compress, mtime=0),  # without the time, the same content gives the same bytes
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
+    return _zstd_compressor(path) if path.suffix == ".zst" else makers.get(path.suffix)
+
+
+class CompressedText(io.StringIO):
+    """Text for a compressed file, which is valid after each flush.
+
+    Args:
+        file: The file, opened for writing or appending.
+        compress: Compresses the text of a flush; see `compressor`.
+    """
+
+    def __init__(self, file: BinaryIO, compress: Callable[[bytes], bytes]):
+        super().__init__(newline="")
+        self._file, self._compress = file, compress
+
+    def fileno(self) -> int:
+        """Return the descriptor of the file."""
+        return self._file.fileno()
+
+    def flush(self) -> None:
+        """Compress the text since the last flush; an empty file gets an empty content."""
+        text = self.getvalue()
+        if text or not self._file.tell():
+            self._file.write(self._compress(text.encode("utf-8")))
+            self._file.flush()
+        self.seek(0)
+        self.truncate()
+
+
+def _zstd_compressor(path: Path) -> Callable[[bytes], bytes]:
+    for module in _ZSTD_MODULES:
+        try:
+            return cast(Callable[[bytes], bytes], import_module(module).compress)
+        except ImportError:
+            continue
+    try:
+        return cast(Callable[[bytes], bytes], import_module("zstandard").ZstdCompressor().compress)
+    except ImportError:
+        raise UserError(f"{path}: Zstandard is not installed. Choose .gz, or: pip install zstandard.") from None
 
 
 def _zstd_decompressor(name: Path) -> Callable[[], Any]:
