@@ -118,7 +118,7 @@ VALIDATED = {"config/__init__.py", "config/model_config.py", "config/sections.py
 def errors_by_page() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        errors = ["UserError", "UnknownLanguages"]
+        errors = ["UserError", "DamagedFile", "UnknownLanguages"]
         if path.relative_to(SOURCE).as_posix() in VALIDATED:
             errors.append("ValueError")
         for text in (text for error in errors for text in templates(path, error, 0)):

@@ -11,7 +11,7 @@ import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
 BASE = {"errors", "files", "zip_files", "config", "suggest", "devices", "progress", "interruption", "languages"}
-BASE |= {"offline_page", "untrusted"}
+BASE |= {"offline_page", "seals", "untrusted"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "terminal": {"interruption", "suggest"},
     "files": {"errors", "untrusted"},
     "untrusted": {"errors"},
+    "seals": set(),
     "zip_files": {"errors"},
     "devices": {"errors"},
     "config": {"errors", "suggest", "untrusted"},

@@ -9,7 +9,7 @@ Loading a bundle never executes code from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -112,7 +112,7 @@ class Bundle:
     @property
     def title(self) -> str:
         """What the model translates, for example "de → en", or all directions of a multilingual model."""
-        return ", ".join(" → ".join(each) for each in self.directions or (self.languages,))
+        return title_of(self.languages, self.directions)
 
     def described(self) -> str:
         """Describe the model's size, for example "6 + 6 layers, d_model 512, 63.0 million parameters"."""
@@ -120,6 +120,11 @@ class Bundle:
         parameters = f"{count / 1e6:.1f} million" if count >= _MILLIONS_FROM else f"{count:,}"
         layers = f"{model.encoder_layers} + {model.decoder_layers} layers"
         return f"{layers}, d_model {model.d_model}, {parameters} parameters"
+
+
+def title_of(languages: tuple[str, str], directions: Sequence[Direction]) -> str:
+    """Name the directions of a model, see `Bundle.title`."""
+    return ", ".join(" → ".join(each) for each in directions or (languages,))
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:

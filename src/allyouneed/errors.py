@@ -1,4 +1,4 @@
-"""The exception for errors that the user can correct."""
+"""The exceptions for errors that the user can correct."""
 
 
 class UserError(Exception):
@@ -14,3 +14,7 @@ class UserError(Exception):
 
     exit_code: int = 2
     is_reported: bool | None = None
+
+
+class DamagedFile(UserError):
+    """A file that is missing, truncated or changed since it was written; not one that the system could not read."""

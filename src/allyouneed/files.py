@@ -1,11 +1,13 @@
 """Atomic writing and checked reading of files and folders.
 
-A folder is written under a temporary name next to its destination, synced and then renamed: if the process is killed,
-either the old or the new folder remains, complete. Its `manifest.json` holds the SHA-256 of every other file.
+A folder is written under a temporary name next to its destination, synced and then renamed: if the process is killed or
+the power fails, either the old or the new folder remains, complete. Its `manifest.json` holds the SHA-256 of every
+other file; a sealed JSON file holds its own. A file that the system cannot read is not reported as damaged.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -22,13 +24,15 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from allyouneed.errors import UserError
-from allyouneed.untrusted import check_memory, count_elements, read_regular, read_typed
+from allyouneed.errors import DamagedFile, UserError
+from allyouneed.untrusted import changed, check_memory, checked, count_elements, read_regular, read_typed
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
 _LONGEST_NAME = 255  # bytes
+_SEAL, _SEAL_LENGTH = "checksum", 64  # last key of a sealed object, and the characters of its value
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}  # folders on some file systems, or without read permission
 
 TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -76,15 +80,60 @@ def write_file(path: Path, content: str | bytes) -> None:
             with open(path, "wb") as file:
                 file.write(_as_bytes(content))
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(path.parent)
         _write_synced(temporary, content)
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException as error:  # Ctrl-C too
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder and those above it, if they do not exist, so that a power failure does not undo it.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    if not folder.exists():
+        create_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Rename a file or a folder, replacing a file, so that a power failure does not undo it; raises `OSError`."""
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the names in a folder, from memory to the disk; raises `OSError` if that fails."""
+    try:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def delete_folder(folder: Path) -> None:
+    """Delete a folder; if the program is killed meanwhile, `recover_all` deletes the rest.
+
+    Raises:
+        UserError: If it cannot be deleted.
+    """
+    temporary, _ = _temporary_names(folder)
+    try:
+        os.rename(folder, temporary)
+        shutil.rmtree(temporary)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def intended_name(name: str) -> str:
@@ -146,16 +195,19 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def _atomic_folder(folder: Path) -> Iterator[Path]:
     temporary, replaced = _temporary_names(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(folder.parent)
         recover_folder(folder)
         temporary.mkdir()
         yield temporary
-        names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        inside = [temporary, *temporary.rglob("*")]
+        names = sorted(path.relative_to(temporary).as_posix() for path in inside if path.is_file())
         sums = {name: sha256(temporary / name) for name in names if not name.endswith(".md")}  # users may edit Markdown
-        _write_synced(temporary / MANIFEST, json.dumps({"sha256": sums}, indent=1))
+        _write_synced(temporary / MANIFEST, _sealed({"sha256": sums}))
+        for path in inside:
+            sync(path)
         if folder.exists():
             folder.rename(replaced)
-        temporary.rename(folder)
+        replace(temporary, folder)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -188,15 +240,40 @@ def check_folder(folder: Path, required: Collection[str], remedy: str) -> None:
         remedy: Advice to the user, appended to error messages.
 
     Raises:
-        UserError: If the manifest or a file is missing, truncated or changed.
+        DamagedFile: If the manifest or a file is missing, truncated or changed.
+        UserError: If the system cannot read one of them.
     """
-    sums = read_typed(folder / MANIFEST, _Manifest, remedy).sha256
-    for name in {**dict.fromkeys(required), **sums}:
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: missing. {remedy}")
-        check_memory(folder / name, (folder / name).stat().st_size)
-        if name not in sums or sha256(folder / name) != sums[name]:
-            raise UserError(f"{folder / name}: truncated or changed since it was written. {remedy}")
+    check_files(folder, {**dict.fromkeys(required, ""), **read_manifest(folder, remedy)}, remedy)
+
+
+def read_manifest(folder: Path, remedy: str) -> dict[str, str]:
+    """Read the checksums of a folder, by the names of its files; raises errors as `check_folder` does."""
+    content, _ = read_sealed(folder / MANIFEST, _Manifest, remedy)
+    return content["sha256"]
+
+
+def add_to_manifest(folder: Path, *names: str) -> None:
+    """Sync files that were written one after the other, and add their checksums to the manifest of their folder.
+
+    Raises:
+        UserError: If a file cannot be read, or the manifest cannot be read or written.
+    """
+    sums = read_manifest(folder, f"Delete {folder}.") if (folder / MANIFEST).exists() else {}
+    for name in names:
+        sync(folder / name)
+        sums[name] = sha256(folder / name)
+    write_sealed(folder / MANIFEST, {"sha256": sums})
+
+
+def check_files(folder: Path, sums: Mapping[str, str], remedy: str) -> None:
+    """Verify the SHA-256 of files in a folder, by name; raises errors as `check_folder` does."""
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedFile(f"{path}: missing. {remedy}")
+        check_memory(path, path.stat().st_size)
+        if sha256(path) != expected:
+            raise changed(path, remedy)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -234,8 +311,47 @@ def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object]
     try:
         check(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
+        raise DamagedFile(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
     return content
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with its own checksum atomically; raises `UserError` if it cannot be written."""
+    write_file(path, _sealed(content))
+
+
+def read_sealed(path: Path, kind: Any, remedy: str) -> tuple[dict[str, Any], bool]:
+    """Read a JSON object of a known form, and verify its checksum.
+
+    Args:
+        path: The file.
+        kind: Type of the content without its checksum, as in `read_typed`.
+        remedy: Advice to the user, appended to error messages.
+
+    Returns:
+        The content without its checksum, and whether it had one: earlier versions wrote none.
+
+    Raises:
+        DamagedFile: If the file is missing, damaged or of another form.
+        UserError: If the system cannot read it.
+    """
+    content = read_typed(path, dict[str, Any], remedy, any_text=True)
+    last = list(content.items())[-1:]
+    is_sealed = bool(last) and isinstance(last[0][1], str) and len(last[0][1]) == _SEAL_LENGTH
+    if is_sealed:
+        content.popitem()
+        if last != [(_SEAL, _sum_of(content))]:
+            raise changed(path, remedy)
+    checked(content, kind, path, remedy)
+    return content, is_sealed
+
+
+def _sealed(content: Mapping[str, Any]) -> str:
+    return to_json({**content, _SEAL: _sum_of(content)})
+
+
+def _sum_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_as_bytes(to_json(content))).hexdigest()
 
 
 def to_json(content: object) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from allyouneed.bundle import weights_of
-from allyouneed.files import check_folder, read_tensors, tensor_bytes, write_folder
+from allyouneed.files import check_folder, delete_folder, read_tensors, tensor_bytes, write_folder
 
 KEPT = "snapshots"  # folder of a RUN with the snapshots of `training.keep_snapshots`
 _REMEDY = "Train again to restore it."
@@ -43,9 +42,18 @@ class Snapshots:
         steps = (int(number) for number in numbers if number.isdecimal() and number.isascii())  # no copies or leftovers
         return sorted(step for step in steps if until is None or step <= until)
 
-    def load(self, step: int) -> dict[str, Tensor]:
-        """Read weights by name, on the CPU; raises `UserError` if the file is missing, truncated or changed."""
+    def check(self, step: int) -> None:
+        """Verify the checksum of a snapshot.
+
+        Raises:
+            DamagedFile: If the file is missing, truncated or changed.
+            UserError: If the system cannot read it.
+        """
         check_folder(self.path(step), ["model.safetensors"], _REMEDY)
+
+    def load(self, step: int) -> dict[str, Tensor]:
+        """Read weights by name, on the CPU; raises the errors of `check`."""
+        self.check(step)
         return read_tensors(self.path(step) / "model.safetensors")
 
     def path(self, step: int) -> Path:
@@ -54,4 +62,4 @@ class Snapshots:
 
     def _delete(self, steps: Iterable[int]) -> None:
         for step in steps:
-            shutil.rmtree(self.path(step))
+            delete_folder(self.path(step))

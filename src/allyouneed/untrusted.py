@@ -23,7 +23,7 @@ from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from allyouneed.errors import UserError
+from allyouneed.errors import DamagedFile, UserError
 
 T = TypeVar("T")
 _DEEPEST_JSON = 50  # lists and objects within one another
@@ -34,6 +34,8 @@ _LARGEST_HEADER = 100 << 20  # bytes of a safetensors file, the limit of the for
 _AN_OBJECT = "input should be a valid dictionary"
 _MOST_DIMENSIONS = 16
 _MOST_FILES = 10_000  # of a model's folder
+# What the system reports of a path that is not a file, or not one of that size; other errors say nothing about content.
+_NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP, errno.ENXIO}
 
 
 @contextmanager
@@ -151,22 +153,23 @@ def read_typed(path: Path, kind: type[T], remedy: str, any_text: bool = False) -
         any_text: Accept text that is not Unicode, such as names of files with other bytes.
 
     Raises:
-        UserError: If the file is missing, too large, not JSON or of another form. The message names the first wrong
+        DamagedFile: If the file is missing, too large, not JSON or of another form. The message names the first wrong
             field as a path, such as `config.model.d_model`, and what is expected of it.
+        UserError: If the system cannot read it.
     """
     try:
         return checked(parse_json(read_regular(path, _LARGEST_JSON).decode("utf-8"), any_text), kind, path, remedy)
     except OSError as error:
-        raise UserError(f"{path}: missing or not readable ({_reason(error)}). {remedy}") from error
+        raise cannot_read(path, error, remedy) from error
     except ValueError as error:
-        raise UserError(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
+        raise DamagedFile(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
 
 
 def checked(content: object, kind: type[T], path: Path, remedy: str) -> T:
     """Check the form of content that was read from a file; see `read_typed`.
 
     Raises:
-        UserError: If the content has another form.
+        DamagedFile: If the content has another form.
     """
     try:
         return TypeAdapter(kind).validate_python(content)
@@ -176,7 +179,29 @@ def checked(content: object, kind: type[T], path: Path, remedy: str) -> T:
         name = name if name.isprintable() else ascii(name)
         value = "" if first["type"] == "missing" else f" = {reprlib.repr(first['input'])[:80]}"
         expected = _AN_OBJECT if first["type"] in ("model_type", "dataclass_type") else _line_of(first["msg"].lower())
-        raise UserError(f"{path}: {name}{value}: {expected}. {remedy}") from error
+        raise DamagedFile(f"{path}: {name}{value}: {expected}. {remedy}") from error
+
+
+def cannot_read(path: Path, error: OSError, remedy: str) -> UserError:
+    """Return the error to raise for an operating system error during reading.
+
+    Args:
+        path: The file.
+        error: The error.
+        remedy: Advice to the user if the file is missing. Otherwise, for example after an error of the disk, its
+            content may be intact.
+    """
+    if error.errno in _NO_SUCH_FILE:
+        return DamagedFile(f"{path}: missing or not readable ({_reason(error)}). {remedy}")
+    return UserError(
+        f"{path}: cannot be read ({_reason(error)}). Its content may be intact: keep it, check the disk and the "
+        "permissions, then run the same command again."
+    )
+
+
+def changed(path: Path, remedy: str) -> DamagedFile:
+    """Return the error to raise for content that does not match its checksum."""
+    return DamagedFile(f"{path}: truncated or changed since it was written. {remedy}")
 
 
 def check_memory(path: Path, size: int) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from allyouneed.data.store import open_store, store_is_complete, write_store
 from allyouneed.data.tokens.token_ids import TokenIds, token_ids
-from allyouneed.errors import UserError
+from allyouneed.errors import DamagedFile, UserError
 
 PAIRS = [([5, 6], [7]), ([8], [9, 10, 11]), ([], [12])]
 
@@ -67,7 +67,8 @@ def test_a_missing_or_empty_file_is_reported_with_a_remedy(tmp_path, name, missi
     write_store(tmp_path / "s", blocks(3))
     part = tmp_path / "s" / name
     part.unlink() if missing else part.write_bytes(b"")
-    with pytest.raises(UserError, match=rf"{name.split('.')[0]} cannot be read \(.+\)\. Delete .* and run the same"):
+    what = "missing or not readable" if missing else "truncated or changed"
+    with pytest.raises(DamagedFile, match=rf"{name}: {what}.*\. Delete .* and run the same"):
         open_store(tmp_path / "s")
 
 

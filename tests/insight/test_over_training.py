@@ -12,7 +12,7 @@ from rich.console import Console
 from allyouneed import Translator, UserError
 from allyouneed.bundle import load_weights
 from allyouneed.config import Config
-from allyouneed.files import read_json, to_json
+from allyouneed.files import read_sealed, to_json
 from allyouneed.insight.look import LookRequest, look_at
 from allyouneed.insight.page import film_html
 from allyouneed.insight.statistics.heads import MEASURES
@@ -106,7 +106,7 @@ def test_json_has_plain_arrays(data):
 def test_an_interrupted_run_ends_at_its_last_snapshot(copied):
     for step in (22, 40):
         shutil.rmtree(Snapshots(copied / "snapshots").path(step))
-    record = read_json(copied / "run.json", "")
+    record = read_sealed(copied / "run.json", dict, "")[0]
     del record["finished"]
     (copied / "run.json").write_text(to_json(record))
     translator = Translator.load(copied)
@@ -117,7 +117,7 @@ def test_an_interrupted_run_ends_at_its_last_snapshot(copied):
 
 
 def test_the_origin_of_step_0(copied):
-    record = read_json(copied / "run.json", "")
+    record = read_sealed(copied / "run.json", dict, "")[0]
     for asked, origin, start in [
         ({"start from": "runs/base model 1a2b"}, "start", "base model"),
         ({"teacher": "runs/big 1a2b"}, "teacher", None),

@@ -195,7 +195,7 @@ def test_a_chosen_recipe_is_not_chosen_again(tmp_path, monkeypatch):
 def as_earlier_version(run: Path) -> None:
     """Rewrite a record as versions without `base` wrote it."""
     record = json.loads((run / "run.json").read_text())
-    del record["base"], record["config"]["training"]["freeze"]
+    del record["checksum"], record["base"], record["config"]["training"]["freeze"]
     (run / "run.json").write_text(json.dumps(record))
 
 

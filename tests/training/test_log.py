@@ -10,7 +10,6 @@ import sys
 import pytest
 from rich.console import Console
 
-from allyouneed import UserError
 from allyouneed.training.reporting.log import RunLog
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)(?:;\d+)*m")
@@ -44,14 +43,16 @@ def test_no_color_is_respected(tmp_path):
 
 
 def test_logging_continues_if_tensorboard_cannot_write(tmp_path):
-    class Full:
-        def add_scalar(self, *_):
-            raise OSError("no space left on device")
-
-    log = RunLog(tmp_path, Console(quiet=True))
-    log._board = Full()
-    log.record("train", step=1, loss=2.5, nll=2.4)  # two values to plot; the first failure closes TensorBoard
+    pytest.importorskip("tensorboard")
+    out = io.StringIO()
+    log = RunLog(tmp_path, Console(file=out, width=300))
+    log.start(steps=10, step=0)
+    log._board._file.close()
+    log._board._records._writer = open("/dev/full", "wb")  # noqa: SIM115
+    log.record("train", step=1, loss=2.5, nll=2.4)  # the first failure closes TensorBoard
     log.record("train", step=2, loss=2.3, nll=2.2)
+    log.stop()
+    assert out.getvalue().count("tensorboard: cannot be written (no space left on device). Training goes on") == 1
     assert [(record["step"], record["nll"]) for record in log.records()] == [(1, 2.4), (2, 2.2)]
 
 
@@ -71,15 +72,35 @@ def test_the_bar_follows_a_corrected_plan(tmp_path):
     assert "50/200 steps" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
 
 
-def test_an_unwritable_log_is_a_user_error(tmp_path):
-    log = RunLog(tmp_path, Console(quiet=True))
+def test_records_that_cannot_be_written_are_written_later(tmp_path):
+    out = io.StringIO()
+    log = RunLog(tmp_path, Console(file=out, width=300))
     log.path.mkdir()
-    with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: is a directory"):
-        log.record("train", step=1)
+    log.record("train", step=1)
+    log.record("train", step=2)
+    assert out.getvalue().count("log.jsonl: cannot be written (is a directory). Training goes on") == 1
+    log.path.rmdir()
+    assert log.size() == log.path.stat().st_size > 0
+    log.record("train", step=3)
+    assert [record["step"] for record in log.records()] == [1, 2, 3]
+
+
+def test_damaged_lines_are_left_out(tmp_path):
+    out = io.StringIO()
+    log = RunLog(tmp_path, Console(file=out, width=300))
+    log.path.write_text('{"event": "train", "step": 0}\n')  # of a version without checksums
+    for step in (1, 2, 3):
+        log.record("train", step=step, text="a\ud800\n")
+    content = log.path.read_bytes()
+    log.path.write_bytes(content.replace(b'"step": 2', b'"step": 3'))
+    assert [record["step"] for record in log.records()] == [0, 1, 3]
+    assert "1 in all" in out.getvalue()
+    log.rewind(len(content) + 5)
+    assert "lacks its last 5 bytes" in out.getvalue()
 
 
 def test_the_log_is_written_without_tensorboard(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "allyouneed.training.reporting.board", None)
     log = RunLog(tmp_path, Console(quiet=True))
     log.start(steps=10, step=0)
     log.record("train", step=1, loss=2.5)

@@ -271,7 +271,9 @@ def test_the_format_of_the_run_record(tmp_path):
     request = further(tmp_path, POST_NORM)
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert facts.keys() == {"asked", "base", "config", "files", "micro_batches", "plan", "finished"}
+    assert facts.keys() == {
+        *("asked", "base", "config", "files", "prepared", "micro_batches", "plan", "finished", "checksum")
+    }
     assert facts["asked"].keys() == {"train", "valid", "languages", "recipe", "settings", "start from"}
     assert facts["plan"].keys() == {
         *("steps", "warmup", "decay", "learning_rate", "validate_every", "average_every"),

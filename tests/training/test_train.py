@@ -14,6 +14,7 @@ from rich.console import Console
 from allyouneed import Translator, UserError
 from allyouneed.config import load_recipe
 from allyouneed.data.corpora import corpus
+from allyouneed.files import read_sealed
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.average import average
 from allyouneed.training.planning.schedule import Speed, TrainingPlan
@@ -308,10 +309,11 @@ def test_a_record_of_another_version_is_refused(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
     train(request, silent())
     record = tmp_path / "run" / "run.json"
-    facts = json.loads(record.read_text())
+    facts = read_sealed(record, dict, "")[0]
+    record.with_name("run.json.copy").unlink()
     for plan in ({**facts["plan"], "cosine": 1}, 5):
         record.write_text(json.dumps({**facts, "plan": plan}))
-        with pytest.raises(UserError, match=r"run\.json: plan.*Give another --out, or delete"):
+        with pytest.raises(UserError, match=r"run\.json: plan.*Restore the file from a backup"):
             train(request, silent())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,9 +29,11 @@ from allyouneed.data.files.formats import RawPair
 from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
+from allyouneed.files import create_folder, replace
 
 _ARRAYS = ("keys", "is_text", "lengths")
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, NotImplementedError, zlib.error)
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError)
+_DAMAGE_OF_ZIP = (BadZipFile, zlib.error, struct.error)
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,12 @@ def write_block(path: Path, block: PreparedBlock) -> None:
         arrays[f"{name}_ids"], arrays[f"{name}_lengths"] = side
     if block.bands is not None:
         arrays["bands"] = block.bands
-    path.parent.mkdir(parents=True, exist_ok=True)
+    create_folder(path.parent)
     temporary = path.with_suffix(f".{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -114,6 +117,6 @@ def read_block(path: Path) -> PreparedBlock | None:
             int(index): Repair(RawPair(*fields[: len(RawPair._fields)]), tuple(fields[len(RawPair._fields) :]))
             for index, fields in repaired.items()
         }
-    except _DAMAGE:
+    except (*_DAMAGE, *_DAMAGE_OF_ZIP):
         return None
     return PreparedBlock(faults, keys, is_text, repairs, bands, lengths, source, target)

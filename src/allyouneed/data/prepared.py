@@ -1,26 +1,35 @@
-"""Prepared text on disk: token ids, tokenizer and statistics of the corpora."""
+"""Prepared text on disk: token ids, tokenizer and statistics of the corpora.
+
+`corpus.json` holds its own checksum and those of the other files, except the stores, which hold theirs.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from allyouneed.config import DataConfig
 from allyouneed.config.descriptions import shown
 from allyouneed.data.corpora import Corpus, total
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.files.opening import stored_in
-from allyouneed.data.store import store_is_complete
+from allyouneed.data.store import STORE, PairStore, open_store, store_facts, store_is_complete
+from allyouneed.data.store_check import check_store
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
-from allyouneed.errors import UserError
-from allyouneed.files import read_json, sha256, to_json, write_file
+from allyouneed.errors import DamagedFile, UserError
+from allyouneed.files import check_files, read_json, read_sealed, sha256, write_file, write_sealed
 
 _CORPORA = "corpora"  # statistics of each corpus, where there are several
 _ORIGIN = "origin"  # text and settings
 _CONTENTS = "contents"  # checksums of the text
+_SUMS = "files"  # checksums of the other files in the folder
 
 
 def origin_of(
@@ -53,6 +62,14 @@ def _files(path: Path) -> list[Path]:
     return [each for each in (sorted(path.rglob("*")) if path.is_dir() else [path]) if each.is_file()]
 
 
+class _Content(BaseModel):
+    """Content of `corpus.json`; earlier versions wrote no checksums."""
+
+    train: dict[str, Any]
+    valid: dict[str, Any]
+    files: dict[str, str] = {}
+
+
 class PreparedData:
     """Contents of a RUN's `data` folder; `corpus.json` is written last and marks the folder as complete."""
 
@@ -67,6 +84,39 @@ class PreparedData:
     def is_complete(self) -> bool:
         """Return whether `prepare` has finished and both stores exist."""
         return self.report_file.is_file() and store_is_complete(self.train) and store_is_complete(self.valid)
+
+    @cached_property
+    def train_pairs(self) -> PairStore:
+        """The training pairs; raises `UserError` if the store is damaged or cannot be read."""
+        return self._open(self.train)
+
+    @cached_property
+    def valid_pairs(self) -> PairStore:
+        """The validation pairs; raises `UserError` if the store is damaged or cannot be read."""
+        return self._open(self.valid)
+
+    def identity(self) -> str | None:
+        """Return a checksum of the tokenizer, the token ids and the validation text; None for an earlier version's.
+
+        Raises:
+            UserError: If a file is missing, damaged or cannot be read.
+        """
+        stores = [store_facts(folder, self._remedy).get("crc32") for folder in (self.train, self.valid)]
+        sums = {name: value for name, value in self._sums().items() if name not in self._listings}
+        return hashlib.sha256(json.dumps([stores, sums]).encode()).hexdigest() if sums and all(stores) else None
+
+    def verify(self) -> bool:
+        """Compare all files with their checksums; return whether they have some: earlier versions wrote none.
+
+        Raises:
+            UserError: If a file is missing, damaged or cannot be read.
+        """
+        for path in (self.report_file, self.train / STORE, self.valid / STORE):
+            if not path.is_file():
+                raise DamagedFile(f"{path}: missing. {self._remedy}")
+        _ = self.train_pairs, self.valid_pairs
+        check_files(self.folder, self._sums(), self._remedy)
+        return self.identity() is not None
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Read the statistics of the training and the validation text, {"train": ..., "valid": ...}.
@@ -105,16 +155,18 @@ class PreparedData:
         """Load the tokenizer that produced the token ids.
 
         Raises:
-            UserError: If its files are missing or damaged.
+            UserError: If its files are missing, damaged or cannot be read.
         """
+        self._check_used()
         return load_tokenizers(self.folder)
 
     def valid_texts(self) -> list[tuple[str, str]]:
         """Read the validation pairs as text, (source, reference).
 
         Raises:
-            UserError: If the file is missing or damaged.
+            UserError: If the file is missing, damaged or cannot be read.
         """
+        self._check_used()
         return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
 
     def report_lines(self) -> Iterator[str]:
@@ -189,12 +241,31 @@ class PreparedData:
         content: dict[str, Any] = {part: total(corpora).as_dict() for part, corpora in reports.items()}
         several = {part: [each.as_dict() for each in corpora] for part, corpora in reports.items() if len(corpora) > 1}
         facts = {**({_CORPORA: several} if several else {}), _ORIGIN: origin, _CONTENTS: contents}
-        write_file(self.report_file, to_json({**content, **facts}))
+        names = (self._texts.name, *tokenizer.files(), *self._listings)
+        sums = {name: sha256(self.folder / name) for name in names}
+        write_sealed(self.report_file, {**content, **facts, _SUMS: sums})
         shutil.rmtree(self.blocks, ignore_errors=True)
 
+    def _open(self, folder: Path) -> PairStore:
+        store, tokenizer = open_store(folder, self._remedy), self.tokenizer()
+        check_store(store, (len(tokenizer), len(tokenizer.target)), folder)
+        return store
+
     def _content(self) -> dict[str, Any]:
-        return read_json(self.report_file, self._remedy, lambda report: (report["train"], report["valid"]))
+        return read_sealed(self.report_file, _Content, self._remedy)[0]
+
+    def _sums(self) -> dict[str, str]:
+        return self._content().get(_SUMS, {})
+
+    def _check_used(self) -> None:
+        """Verify the files that results depend on: not the listings."""
+        sums = {name: value for name, value in self._sums().items() if name not in self._listings}
+        check_files(self.folder, sums, self._remedy)
+
+    @property
+    def _listings(self) -> tuple[str, str]:
+        return self.dropped.name, self.repaired.name
 
     @property
     def _remedy(self) -> str:
-        return f"Delete {self.folder} and run the same command again."
+        return f"Delete {self.folder} and run the same command again: it prepares the same text, and training goes on."

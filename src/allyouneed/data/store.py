@@ -1,27 +1,46 @@
 """Memory-mapped token ids on disk, for corpora larger than memory.
 
 A store is a folder of four raw little-endian files: for each side the concatenated ids of all sentences (int32) and
-their offsets (int64, one more than sentences). `store.json` is written last and marks the store as complete.
+their offsets (int64, one more than sentences). `store.json` is written last and marks the store as complete. It holds
+the CRC-32 of each block of a file: they are verified, on all cores, whenever a store is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
-from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, Field, StrictInt
 
 from allyouneed.data.tokens.token_ids import TokenIds
-from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, read_json, to_json, write_file
+from allyouneed.data.workers import usable_cores
+from allyouneed.files import cannot_write, create_folder, read_sealed, sync, write_sealed
+from allyouneed.untrusted import cannot_read, changed
 
 _SIDES = ("source", "target")
-_COMPLETE = "store.json"
+STORE = "store.json"
+_FILES = tuple(f"{side}.{part}" for side in _SIDES for part in ("ids", "offsets"))
+_BLOCK = 1 << 22  # bytes with a checksum
 _PART = 1 << 20  # sentences whose lengths are computed at a time
+
+
+class _Tokens(BaseModel):
+    source: StrictInt = Field(ge=0)
+    target: StrictInt = Field(ge=0)
+
+
+class _Facts(BaseModel):
+    """Content of `store.json`; earlier versions wrote no checksums."""
+
+    pairs: StrictInt = Field(ge=0)
+    tokens: _Tokens
+    crc32: dict[str, list[StrictInt]] = {}
 
 
 class Sentences:
@@ -77,8 +96,8 @@ def write_store(folder: Path, blocks: Iterable[tuple[TokenIds, TokenIds]]) -> No
     """
     pairs, ends = 0, dict.fromkeys(_SIDES, 0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _COMPLETE).unlink(missing_ok=True)
+        create_folder(folder)
+        (folder / STORE).unlink(missing_ok=True)
         with ExitStack() as stack:
             ids, offsets = (
                 [stack.enter_context(open(folder / f"{side}.{part}", "wb")) for side in _SIDES]
@@ -92,9 +111,13 @@ def write_store(folder: Path, blocks: Iterable[tuple[TokenIds, TokenIds]]) -> No
                     ids_file.write(np.asarray(part.ids, dtype="<i4").tobytes())
                     offsets_file.write((ends[side] + np.cumsum(part.lengths, dtype="<i8")).tobytes())
                     ends[side] += len(part.ids)
+        sums = {name: _checksums(folder / name) for name in _FILES}
+        for name in _FILES:
+            sync(folder / name)
+        sync(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    write_file(folder / _COMPLETE, to_json({"pairs": pairs, "tokens": ends}))
+    write_sealed(folder / STORE, {"pairs": pairs, "tokens": ends, "crc32": sums})
 
 
 def longest_sentence(store: PairStore) -> int:
@@ -108,30 +131,72 @@ def longest_sentence(store: PairStore) -> int:
 
 def store_is_complete(folder: Path) -> bool:
     """Return whether `write_store` has finished writing this store."""
-    return (folder / _COMPLETE).is_file()
+    return (folder / STORE).is_file()
 
 
-def open_store(folder: Path) -> PairStore:
-    """Map a store into memory.
+def store_facts(folder: Path, remedy: str) -> dict[str, Any]:
+    """Read the numbers of pairs and tokens of a store, and its checksums `crc32` unless an earlier version wrote it.
 
     Raises:
-        UserError: If the store is missing, truncated or incomplete.
+        UserError: If the file is missing, damaged or cannot be read.
     """
-    remedy = f"Delete {folder} and run the same command again."
-    facts = read_json(folder / _COMPLETE, remedy, _check)
+    return read_sealed(folder / STORE, _Facts, remedy)[0]
+
+
+def open_store(folder: Path, remedy: str = "") -> PairStore:
+    """Map a store into memory, after its checksums are verified.
+
+    Args:
+        folder: The store.
+        remedy: Advice to the user if it is damaged.
+
+    Raises:
+        DamagedFile: If a file is missing, truncated or changed.
+        UserError: If the system cannot read one of them.
+    """
+    remedy = remedy or f"Delete {folder} and run the same command again."
+    facts = store_facts(folder, remedy)
+    _verify(folder, facts, remedy)
     sides = []
     for side in _SIDES:
+        path = folder / f"{side}.offsets"
         try:
-            offsets = np.memmap(folder / f"{side}.offsets", dtype="<i8", mode="r")
-            ids = np.memmap(folder / f"{side}.ids", dtype="<i4", mode="r")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: {side} cannot be read ({error}). {remedy}") from error
-        if len(offsets) != facts["pairs"] + 1 or len(ids) != facts["tokens"][side]:
-            raise UserError(f"{folder}: {side} is truncated. {remedy}")
+            offsets = np.memmap(path, dtype="<i8", mode="r")
+            ids: np.ndarray = np.zeros(0, dtype="<i4")  # an empty file cannot be mapped
+            if facts["tokens"][side]:
+                path = folder / f"{side}.ids"
+                ids = np.memmap(path, dtype="<i4", mode="r")
+        except OSError as error:
+            raise cannot_read(path, error, remedy) from error
         sides.append(Sentences(ids, offsets))
     return PairStore(*sides)
 
 
-def _check(facts: dict[str, Any]) -> None:
-    for number in (facts["pairs"], *(facts["tokens"][side] for side in _SIDES)):
-        index(number)
+def _verify(folder: Path, facts: Mapping[str, Any], remedy: str) -> None:
+    """Compare the sizes and the checksums of the files with `store.json`."""
+    for name in _FILES:
+        path, (side, _, part) = folder / name, name.partition(".")
+        size = 4 * facts["tokens"][side] if part == "ids" else 8 * (facts["pairs"] + 1)
+        try:
+            is_intact = path.stat().st_size == size
+            if is_intact and "crc32" in facts:
+                is_intact = _checksums(path) == facts["crc32"].get(name)
+        except OSError as error:
+            raise cannot_read(path, error, remedy) from error
+        if not is_intact:
+            raise changed(path, remedy)
+
+
+def _checksums(path: Path) -> list[int]:
+    """Return the CRC-32 of each block of a file."""
+
+    def of_block(start: int) -> int:
+        with open(path, "rb") as file:  # not through a map: an error of the disk would end the process
+            file.seek(start)
+            return zlib.crc32(file.read(_BLOCK))
+
+    starts = range(0, path.stat().st_size, _BLOCK)
+    if len(starts) <= 1:
+        return [*map(of_block, starts)]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return [*pool.map(of_block, starts)]

@@ -103,7 +103,8 @@ def check(
 ) -> None:
     """Compare every file with its checksum.
 
-    Reports the first file that is missing or has changed since it was written.
+    Of a run, these are its text, checkpoints, snapshots and reports too. Reports the files that are missing or have
+    changed since they were written, and what to do.
 
     Example: allyouneed check RUN
     """

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from allyouneed.errors import UserError
+from allyouneed.exchange.run_verification import is_run_folder, verify_run
 from allyouneed.files import MANIFEST, check_folder
 from allyouneed.untrusted import check_regular
 
@@ -19,7 +20,7 @@ def verify_checksums(path: Path) -> str:
 
     Args:
         path: A RUN, a bundle or an exported folder, whose manifest holds the checksums, or an `.argosmodel`, which is
-            a zip file with a checksum per entry.
+            a zip file with a checksum per entry. All files of a RUN are verified, not its bundle alone.
 
     Returns:
         A line that reports the result.
@@ -31,6 +32,8 @@ def verify_checksums(path: Path) -> str:
         check_regular(path)
     if path.is_file():
         return f"{path}: {_verify_zip(path)} files match their checksums"
+    if is_run_folder(path):
+        return verify_run(path)
     folder = next((folder for folder in (path / "bundle", path) if (folder / MANIFEST).is_file()), None)
     if folder is None:
         raise UserError(f"{path}: no {MANIFEST} found. Give a RUN, a bundle, or a folder made by `allyouneed export`.")

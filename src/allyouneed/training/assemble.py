@@ -15,8 +15,7 @@ from allyouneed.bundle import Bundle, build_model, load_weights, weights_of
 from allyouneed.data.directions import Direction
 from allyouneed.data.mixture import Mixture, mixture_of
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import longest_sentence, open_store
-from allyouneed.data.store_check import check_store
+from allyouneed.data.store import longest_sentence
 from allyouneed.errors import UserError
 from allyouneed.model.packed_forward import packs
 from allyouneed.model.transformer import Transformer
@@ -76,7 +75,7 @@ class LoopParts:
         step = LargestStep(
             config=config,
             vocab_size=len(self.prepared.tokenizer().target),
-            longest=longest_sentence(open_store(self.prepared.train)),
+            longest=longest_sentence(self.prepared.train_pairs),
             ranks=self.ranks.count,
             is_packed=self._packs(),
         )
@@ -95,9 +94,6 @@ class LoopParts:
         request, config = self.resolved.request, self.resolved.config
         tokenizer, report = self.prepared.tokenizer(), self.prepared.report()["train"]
         refuse_oversized(config, len(tokenizer), self.device, self.ranks.count)
-        stores = [open_store(folder) for folder in (self.prepared.train, self.prepared.valid)]
-        for store, folder in zip(stores, (self.prepared.train, self.prepared.valid), strict=True):
-            check_store(store, (len(tokenizer), len(tokenizer.target)), folder)
         torch.manual_seed(config.training.seed)
         build = partial(request.build, plain=config.training.plain)
         model = build_model(config.model, tokenizer, build)
@@ -116,8 +112,8 @@ class LoopParts:
             ),
             plan=plan,
             state=state,
-            store=stores[0],
-            valid=ValidationSet(stores[1], self.prepared.valid_texts(), self.valid_parts),
+            store=self.prepared.train_pairs,
+            valid=ValidationSet(self.prepared.valid_pairs, self.prepared.valid_texts(), self.valid_parts),
             ranks=self.ranks,
             log=self.log,
             mixture=self.mixture,

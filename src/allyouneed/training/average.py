@@ -1,13 +1,34 @@
-"""The average of several snapshots of the weights (section 6.1)."""
+"""The average of several snapshots of the weights (section 6.1).
+
+A damaged snapshot is left out: the steps of the others are reported, and recorded in the bundle. One that the system
+cannot read may be intact, and ends the program.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from allyouneed.errors import DamagedFile
 from allyouneed.snapshots import Snapshots
+
+
+def intact(snapshots: Snapshots, steps: Sequence[int], show: Callable[[str], None]) -> list[int]:
+    """Return the steps whose snapshots are not damaged; the others are shown.
+
+    Raises:
+        UserError: If the system cannot read a snapshot.
+    """
+    kept = []
+    for step in steps:
+        try:
+            snapshots.check(step)
+            kept.append(step)
+        except DamagedFile as error:
+            show(f"the snapshot of step {step} is left out: {error}")
+    return kept
 
 
 def average(snapshots: Snapshots, steps: Sequence[int]) -> dict[str, Tensor]:

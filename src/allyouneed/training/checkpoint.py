@@ -6,7 +6,6 @@ The last two checkpoints are kept, in case the newest is damaged.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from allyouneed.bundle import check_weights, weights_of
 from allyouneed.data.batches import Position
-from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.files import check_folder, delete_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.training.distributed import Ranks, assign
 from allyouneed.training.health import Health
 from allyouneed.training.parallel import gathered
@@ -58,7 +57,7 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: R
     }
     write_folder(folder / f"step-{state.step:08d}", contents)
     for old in _checkpoints(folder)[:-_KEPT]:
-        shutil.rmtree(old)
+        delete_folder(old)
 
 
 def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None) -> int:

@@ -3,7 +3,7 @@
 Sequence level: the teacher translates the source side of the training text with beam search. Its translations are more
 regular than human translations, so a shallow student with greedy search comes close to the teacher's beam search. Token
 level: with `training.teacher_share`, the teacher's distribution is part of the target distribution (see `loss.py`).
-The translations are stored in RUN/distilled; repeating the command resumes an interrupted translation.
+The translations are stored in RUN/distilled, with checksums; repeating the command resumes an interrupted translation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.files.formats import RawPair, read_pairs
 from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
-from allyouneed.files import sha256, to_json, write_file
+from allyouneed.files import (
+    MANIFEST,
+    add_to_manifest,
+    check_files,
+    read_manifest,
+    read_sealed,
+    sha256,
+    write_file,
+    write_sealed,
+)
+from allyouneed.files import replace as replace_file
 from allyouneed.progress import print_line
 from allyouneed.training.launch import announced_ranks
 from allyouneed.training.reporting.outcome import Outcome
@@ -37,7 +47,6 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file
 from allyouneed.translation.translator import Translator
-from allyouneed.untrusted import read_typed
 
 TARGETS = ("teacher", "both", "beam", "closest")
 
@@ -133,6 +142,10 @@ def _distilled(
     _agree(request.out, folder / "asked.json", facts)
     files = folder / "train.source", folder / "train.target"
     if all(file.is_file() for file in files):
+        remedy = (
+            f"Delete {files[0]} and {files[1].name} and repeat the command: they are made again from the hypotheses."
+        )
+        _check_written(folder, [file.name for file in files], remedy)
         return files
     [corpus] = located([corpus], config.data.columns, teacher.languages)
     read = read_pairs(corpus.paths, corpus.columns)
@@ -142,14 +155,23 @@ def _distilled(
     chosen = list(_choose_targets(pairs, hypotheses, request.targets, teacher.languages[1]))
     for side, file in enumerate(files):
         write_file(file, "".join(f"{pair[side]}\n" for pair in chosen))
+    add_to_manifest(folder, *(file.name for file in files))
     return files
+
+
+def _check_written(folder: Path, names: Sequence[str], remedy: str) -> None:
+    """Verify the checksums of some files; earlier versions wrote none."""
+    if (folder / MANIFEST).exists():
+        sums = read_manifest(folder, f"Delete {folder / MANIFEST} and run the same command again.")
+        check_files(folder, {name: sums[name] for name in names if name in sums}, remedy)
 
 
 def _agree(run: Path, path: Path, facts: dict[str, Any]) -> None:
     """Raise `UserError` if the run was started with different facts."""
     if not path.is_file():
-        return write_file(path, to_json(facts))
-    started = read_typed(path, dict[str, Any], "Give another --out.", any_text=True)
+        return write_sealed(path, facts)
+    remedy = f"Delete {path.parent} and run the same command again: the teacher translates again."
+    started, _ = read_sealed(path, dict[str, Any], remedy)
     changed = next((key for key in {**facts, **started} if not same_content(started.get(key), facts.get(key))), None)
     if changed:
         difference = f"{changed} = {started.get(changed)}, now {facts.get(changed)}"
@@ -172,7 +194,10 @@ def _translate(
         beam_size = facts["beam_size"]
         options = SearchOptions(beam_size=beam_size, length_penalty=facts["length_penalty"], num_hypotheses=beam_size)
         translate_file(translator, source, unfinished, options, True, say, resume, resume_with="the same command")
-        unfinished.rename(finished)
+        replace_file(unfinished, finished)
+        add_to_manifest(folder, source.name, finished.name)
+    remedy = f"Delete {finished} and run the same command again: the teacher translates again."
+    _check_written(folder, [finished.name], remedy)
     return _read_hypotheses(finished, facts["beam_size"])
 
 

@@ -17,10 +17,9 @@ from allyouneed.data.batches import Batch, BatchOrder, collate, share
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore
 from allyouneed.data.tokens.subword_sampling import PairSampler
-from allyouneed.errors import UserError
 from allyouneed.interruption import Deferred, deferring_interrupts, describing_interrupts
 from allyouneed.snapshots import KEPT, Snapshots
-from allyouneed.training.average import average
+from allyouneed.training.average import average, intact
 from allyouneed.training.checkpoint import has_checkpoint, save_checkpoint
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
 from allyouneed.training.distributed import Ranks
@@ -250,18 +249,18 @@ class Loop:
         return affordable_sentences(per_sentence, self.deadline - self.now())
 
     def _candidates(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Yield candidates for the weights of the bundle. Unreadable snapshots are skipped with a message."""
-        readable = False
-        averaged, best = self._to_average(), self.state.best.get("step")
-        named = {f"average of steps {', '.join(map(str, averaged))}": averaged} if averaged else {}
-        named |= {f"step {best}, the best of the validations": [best]} if best else {}
-        for name, steps in named.items():
-            try:
-                yield name, average(self.snapshots, steps)
-                readable = True
-            except UserError as error:
-                self.log.show(f"{name} is skipped: {error}")
-        if not readable:
+        """Yield candidates for the weights of the bundle, named by the snapshots that are not damaged."""
+        planned = self._to_average()
+        averaged = intact(self.snapshots, planned, self.log.show)
+        if averaged:
+            damaged = [str(step) for step in planned if step not in averaged]
+            without = f" without the damaged {', '.join(damaged)}" if damaged else ""
+            yield f"average of steps {', '.join(map(str, averaged))}{without}", average(self.snapshots, averaged)
+        best = self.state.best.get("step")
+        chosen = intact(self.snapshots, [best] if best else [], self.log.show)
+        if chosen:
+            yield f"step {best}, the best of the validations", average(self.snapshots, chosen)
+        if not averaged and not chosen:
             last = {name: weight.clone() for name, weight in weights_of(self.bundle.model).items()}
             yield f"step {self.state.step}, the last", last
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import math
+import os
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
@@ -15,16 +16,18 @@ from typing import Any, TextIO
 import torch
 from rich.console import Console
 
-from allyouneed.bundle import Bundle
+from allyouneed.bundle import Bundle, title_of
+from allyouneed.config import Config
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
-from allyouneed.errors import UserError
-from allyouneed.files import MANIFEST, cannot_write, intended_name, recover_all, sha256
+from allyouneed.errors import DamagedFile, UserError
+from allyouneed.files import MANIFEST, cannot_write, check_folder, intended_name, recover_all, sha256
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.kernels import background
+from allyouneed.seals import page_is_intact
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import load_checkpoint, newest_checkpoint, progress
@@ -56,13 +59,14 @@ from allyouneed.training.request import Request, explicit_settings, requested_de
 from allyouneed.training.resolution.checksums import KnownChecksums
 from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
-from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.resolution.run_record import COPY, RunRecord
 from allyouneed.training.shared_folder import wait_until_visible
 from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.
 LOCK = ".lock"
 _RUN_FILES = {LOCK, "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
+_RUN_FILES |= {f"run.json{COPY}"}
 _RESTART_SECONDS = 2 * MISSED * INTERVAL  # for a process that was cut off from the others to end
 
 
@@ -88,7 +92,7 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
     try:
         with before, raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():
             log = RunLog(request.out, console, active=ranks.is_first)
-            record = _shared_record(request.out / "run.json", ranks)
+            record = _shared_record(request.out / "run.json", ranks, log)
             resolved = resolve(request, record, device, ranks, log.show, teacher)
             compilation = Compilation(resolved.config, device, ranks, log.show, watch)
             return _train(resolved, record, log, device, ranks, compilation)
@@ -100,10 +104,17 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
         leave_ranks(ranks)
 
 
-def _shared_record(path: Path, ranks: Ranks) -> RunRecord:
+def _shared_record(path: Path, ranks: Ranks, log: RunLog) -> RunRecord:
     """Read the record of the run on rank 0, for all ranks: other hosts may still see an earlier one."""
-    content = ranks.share(RunRecord(path).content if ranks.is_first else None)
-    return RunRecord(path, content)
+    content = None
+    if ranks.is_first:
+        record = RunRecord(path)
+        if record.damage:
+            log.show(f"{record.damage} Its copy {record.copy} replaces it.")
+        if record.content:
+            record.update()  # restores what is damaged or missing
+        content = record.content
+    return RunRecord(path, ranks.share(content))
 
 
 def _train(
@@ -121,8 +132,13 @@ def _train(
             recover_all(resolved.request.out / folder)
         with describing_interrupts(lambda: "while preparing the text, before the first step; nothing is trained yet"):
             _prepare(resolved, prepared, record, log)
-        if "finished" in record.content and not resolved.pending:
+        if (
+            "finished" in record.content
+            and not resolved.pending
+            and _bundle_is_intact(resolved.request.out, record, log)
+        ):
             log.show(f"{resolved.request.out} is already finished: {_summary(record.content['finished'])}")
+            _restore_report(resolved, prepared, record, log)
     wait_until_visible(ranks, [resolved.request.out / LOCK, prepared.report_file])
     metric = metric_of(resolved.config.training)
     if not resolved.pending and (finished := ranks.share(record.content.get("finished"))):
@@ -192,9 +208,23 @@ def _prepare(resolved: ResolvedRequest, prepared: PreparedData, record: RunRecor
             raise UserError(
                 f"{prepared.folder} was prepared with another tokenizer. Give another folder: --data FOLDER."
             )
+    _check_same_text(prepared, record)
     for line in prepared.report_lines():
         log.show(line)
     log.show(f"all dropped lines: {prepared.dropped}")
+
+
+def _check_same_text(prepared: PreparedData, record: RunRecord) -> None:
+    """Store the identity of the prepared text with the first plan, and refuse another one from then on."""
+    found = prepared.identity()
+    if record.plans and found and found != record.content.get("prepared", found):
+        raise UserError(
+            f"{prepared.folder}: differs from the text that the run was trained on, although it was prepared with the "
+            "same settings, perhaps by another version of allyouneed or SentencePiece. Restore it from a backup, or "
+            "give another --out."
+        )
+    if found and found != record.content.get("prepared"):
+        record.update(prepared=found)
 
 
 def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> tuple[PlanHistory, float | None]:
@@ -322,16 +352,62 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord
 
 
 def _write_report(loop: Loop, ending: str, prepared: PreparedData, scores: dict[str, Any]) -> None:
-    write_report(
-        loop.run / "report.html",
-        title=loop.bundle.title,
-        log=loop.log.records(),
-        corpus=prepared.reports(),
-        settings=loop.bundle.config.model_dump(),
-        scores={**scores, "bundle": loop.bundle.notes["weights"]} if scores else {},
-        status=ending,
-        metric=loop.metric,
-    )
+    bundle = {"bundle": loop.bundle.notes["weights"]} if scores else {}
+    _report(loop.run, loop.bundle.title, loop.bundle.config, loop.log, prepared, {**scores, **bundle}, ending)
+
+
+def _bundle_is_intact(run: Path, record: RunRecord, log: RunLog) -> bool:
+    """Return whether a finished run has its bundle; if it is damaged, the run is concluded again."""
+    try:
+        check_folder(run / "bundle", (), "It is written again from the snapshots.")
+    except DamagedFile as error:
+        log.show(str(error))
+        record.update(finished=None)
+        return False
+    return True
+
+
+def _restore_report(resolved: ResolvedRequest, prepared: PreparedData, record: RunRecord, log: RunLog) -> None:
+    """Write the report of a finished run again if it is missing or damaged."""
+    run, finished = resolved.request.out, record.content["finished"]
+    path = run / "report.html"
+    try:
+        is_damaged = page_is_intact(path.read_bytes()) is False if path.exists() else True
+    except OSError:
+        is_damaged = False
+    if is_damaged:
+        title = title_of(resolved.request.languages, resolved.request.directions)
+        scores = {"valid": finished["valid"], "bundle": finished["weights"]}
+        _report(run, title, resolved.config, log, prepared, scores, finished.get("ending", FINISHED))
+        log.show(f"{path} was missing or damaged, and is written again from the log")
+
+
+def _report(
+    run: Path,
+    title: str,
+    config: Config,
+    log: RunLog,
+    prepared: PreparedData,
+    scores: dict[str, Any],
+    ending: str,
+) -> None:
+    """Write the report; if that fails, the training is not affected."""
+    path = run / "report.html"
+    try:
+        write_report(
+            path,
+            title=title,
+            log=log.records(),
+            corpus=prepared.reports(),
+            settings=config.model_dump(),
+            scores=scores,
+            status=ending,
+            metric=metric_of(config.training),
+        )
+    except UserError as error:
+        log.show(f"{error} The training is not affected.")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a log of an earlier version has no checksums
+        log.show(f"{path} cannot be written, since {log.path} is damaged ({type(error).__name__}: {error})")
 
 
 def _describe(loop: Loop) -> str:
@@ -377,17 +453,19 @@ def lock_run(out: Path) -> Iterator[None]:
             )
         out.mkdir(parents=True, exist_ok=True)
         (out / LOCK).touch()
+        opened = open(out / LOCK, "r+")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise cannot_write(out, error) from error
-    with open(out / LOCK, "r+") as lock:
+    with opened as lock:
         deadline = time.monotonic() + (_RESTART_SECONDS if is_elastic() else 0)
         while not _locked(lock, out):
             if time.monotonic() > deadline:
                 raise UserError(f"{out}: another process is training this run.")
             time.sleep(0.5)
-        lock.truncate()
-        lock.write(uuid.uuid4().hex)  # by which other hosts recognise the folder
-        lock.flush()
+        try:
+            os.pwrite(lock.fileno(), uuid.uuid4().hex.encode(), 0)  # by which other hosts recognise the folder
+        except OSError as error:
+            raise cannot_write(out, error) from error
         yield
 
 

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from allyouneed.errors import UserError
+from allyouneed.files import create_folder, replace, sync
 
 PREFIX = "mtdata:"
 _NAME = re.compile(r"[\w.]+-[\w.]+-[\w.]+-([A-Za-z]{2,3}(?:_\w+)*)-([A-Za-z]{2,3}(?:_\w+)*)")
@@ -51,7 +52,7 @@ def fetch(path: Path) -> Path:
             "with pipx install mtdata, or give files."
         )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(folder.parent)
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             pair = f"{languages[1]}-{languages[2]}"
             command = [program, "get", "-l", pair, "-tr", name, "--compress", "-o", f"{temporary}/{name}"]
@@ -63,7 +64,9 @@ def fetch(path: Path) -> Path:
                     f"{path}: cannot be downloaded ({reason}). Check the network, and the name with mtdata list -l "
                     f"{pair}; or fetch it elsewhere with mtdata get -l {pair} -tr {name} -o FOLDER, and give FOLDER."
                 )
-            Path(temporary, name).rename(folder)
+            for text in texts:
+                sync(text)
+            replace(Path(temporary, name), folder)
     except OSError as error:
         raise UserError(f"{path}: cannot be stored in {folder} ({(error.strerror or str(error)).lower()}).") from error
     return folder

@@ -16,7 +16,7 @@ from pathlib import Path
 from allyouneed.data.directions import CODE
 from allyouneed.data.tokens.sentencepiece_model import ModelFile, open_model, read_model
 from allyouneed.errors import UserError
-from allyouneed.untrusted import read_regular
+from allyouneed.untrusted import cannot_read, read_regular
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _LARGEST = 1 << 28  # bytes of a model
@@ -133,6 +133,8 @@ def load_tokenizer(path: Path, target: Tokenizer | None = None) -> Tokenizer:
         return Tokenizer(read_regular(path, _LARGEST), target)
     except (OSError, RuntimeError) as error:
         remedy = f"For a RUN, delete {path.parent} and run the same command again; for a bundle, download it again."
+        if isinstance(error, OSError) and path.exists():
+            raise cannot_read(path, error, remedy) from error
         raise UserError(f"{path}: missing, or not a SentencePiece model. {remedy}") from error
 
 

@@ -30,7 +30,7 @@ from allyouneed.data.tokens.tokenizer import (
     load_tokenizer,
 )
 from allyouneed.errors import UserError
-from allyouneed.untrusted import read_regular, read_typed
+from allyouneed.untrusted import cannot_read, read_regular, read_typed
 
 _LARGEST = 1 << 28  # bytes of a file
 ADDED = -1  # the row of a start token that the original vocabulary lacks
@@ -185,6 +185,8 @@ def load_tokenizers(folder: Path) -> AnyTokenizer:
             return tokenizer
         return VocabularyTokenizer(source, source_vocabulary, tokenizer)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise cannot_read(Path(error.filename or folder), error, "Download it again.") from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{folder}: vocabulary.json and its models are not a valid tokenizer ({reason}).") from error
 

@@ -37,6 +37,7 @@ from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.data.prepared import PreparedData
 from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.errors import UserError
+from allyouneed.files import read_sealed
 from allyouneed.insight.coding import pack_weights
 from allyouneed.insight.explorer import FORMAT, MAX_TOKENS, model_facts, side_data
 from allyouneed.insight.statistics.aligner import Links, align_words, links_of_pairs
@@ -49,7 +50,6 @@ from allyouneed.insight.words import Sentence
 from allyouneed.model.probe import KINDS
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.translation.translator import Translator
-from allyouneed.untrusted import checked, read_typed
 
 MEASURED = 200  # sentence pairs that each snapshot is measured on
 BUDGET = 1_550_000  # bytes of attention on the page; the rest of 2 MB is for script, style and statistics
@@ -291,8 +291,7 @@ class _Record(BaseModel):
 def _run_facts(run: Path) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if (run / "run.json").is_file():
-        record = read_typed(run / "run.json", dict[str, Any], "Restore the file.", any_text=True)
-        checked(record, _Record, run / "run.json", "Restore the file.")
+        record, _ = read_sealed(run / "run.json", _Record, "Restore the file.")
     asked = record.get("asked", {})
     start = asked.get("start from")  # path and checksum
     return {

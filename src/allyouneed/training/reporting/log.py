@@ -1,4 +1,7 @@
-"""Logging of a training run: terminal, `log.jsonl`, and TensorBoard if it is installed."""
+"""Logging of a training run: terminal, `log.jsonl`, and TensorBoard if it is installed.
+
+Training does not depend on them: if they are damaged or cannot be written, it goes on, and a line is shown.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from allyouneed.files import cannot_write, json_line
+from allyouneed.files import json_line, sync
 from allyouneed.interruption import ignoring_closed_terminal
 from allyouneed.progress import print_line, time_left
+from allyouneed.seals import intact_lines, seal_line
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from allyouneed.training.reporting.board import Board
 
 
 class RunLog:
@@ -32,30 +36,42 @@ class RunLog:
         self.path, self.console, self.active = run / "log.jsonl", console, active
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._board: SummaryWriter | None = None
+        self._board: Board | None = None
+        self._pending = b""  # lines that could not be written yet
 
     def size(self) -> int:
-        """Return the size of the log in bytes, which a checkpoint stores."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """Write the log from memory to the disk, and return its size in bytes, which a checkpoint stores."""
+        self._append(b"")
+        with suppress(OSError):
+            sync(self.path)
+            sync(self.path.parent)
+        return self._size()
 
     def rewind(self, size: int) -> None:
         """Truncate the log to `size` bytes, its size at the checkpoint, to remove later records."""
-        if self.active and self.path.exists():
-            os.truncate(self.path, min(size, self.size()))
-
-    def record(self, event: str, **facts: Any) -> None:
-        """Append a record; TensorBoard plots its floats over `step`. Raises `UserError` if the disk is full."""
         if not self.active:
             return
         try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json_line({"event": event, **facts}) + "\n")
+            if self._size() > size:
+                os.truncate(self.path, size)
         except OSError as error:
-            raise cannot_write(self.path, error) from error
-        if "step" in facts:
-            for name, value in facts.items():
-                if isinstance(value, float):
-                    self._plot(f"{event}/{name}", value, facts["step"])
+            self._remark(self.path, "cannot be written", error)
+        lost = size - self._size()
+        if lost > 0:
+            self.show(f"{self.path} lacks its last {lost:,} bytes; curves and report lack them too. Training goes on.")
+
+    def record(self, event: str, **facts: Any) -> None:
+        """Append a record with a checksum, and plot its floats over `step` with TensorBoard."""
+        if not self.active:
+            return
+        self._append(seal_line(json_line({"event": event, **facts}).encode("utf-8", "backslashreplace")) + b"\n")
+        values = {f"{event}/{name}": value for name, value in facts.items() if isinstance(value, float)}
+        if self._board is not None and values and "step" in facts:
+            try:
+                self._board.record(facts["step"], values)
+            except OSError as error:
+                self._remark(self.path.parent / "tensorboard", "cannot be written", error)
+                self._close_board()
 
     def show(self, text: str) -> None:
         """Show a line on the console without recording it."""
@@ -70,7 +86,7 @@ class RunLog:
             step: Number of steps so far.
         """
         if self.active:
-            self._board = _tensorboard(self.path.parent, step)
+            self._open_board(step)
         if self.active and self.console.is_terminal and not self.console.is_dumb_terminal:
             self._progress = Progress(
                 TextColumn("{task.completed:,}/{task.total:,} steps"),
@@ -109,36 +125,67 @@ class RunLog:
             with ignoring_closed_terminal():
                 self._progress.stop()
             self._progress = None
+        self._close_board()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read all records, without their checksums; damaged lines are skipped, and their number is shown."""
+        try:
+            lines, damaged, _ = intact_lines(self.path.read_bytes() if self.path.exists() else b"")
+        except OSError as error:
+            self._remark(self.path, "cannot be read", error)
+            return []
+        kept = []
+        for line in lines:
+            try:
+                kept.append({name: value for name, value in json.loads(line).items() if name != "crc32"})
+            except (ValueError, AttributeError):
+                damaged += bool(line)
+        if damaged:
+            self.show(f"{self.path} has damaged lines, {damaged:,} in all, which curves and report lack.")
+        return kept
+
+    def _size(self) -> int:
+        with suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+    def _append(self, line: bytes) -> None:
+        """Append a line, and what could not be written before; after an error, it is tried again with the next line."""
+        was_pending, self._pending = bool(self._pending), self._pending + line
+        if not self._pending:
+            return
+        before: int | None = None
+        try:
+            with open(self.path, "ab") as file:
+                before = file.tell()
+                file.write(self._pending)
+            self._pending = b""
+        except OSError as error:
+            if before is not None:
+                with suppress(OSError):
+                    os.truncate(self.path, before)  # what was written of it
+            if not was_pending:
+                self._remark(self.path, "cannot be written", error)
+
+    def _open_board(self, step: int) -> None:
+        """Open TensorBoard's file, unless it is not installed or cannot handle the folder's name, in UTF-8."""
+        folder = self.path.parent / "tensorboard"
+        try:
+            from allyouneed.training.reporting.board import Board  # TensorBoard is optional, and slow to import
+
+            str(folder).encode("utf-8")
+            self._board = Board(folder, step)
+        except (ImportError, UnicodeEncodeError):
+            self._board = None
+        except OSError as error:
+            self._remark(folder, "cannot be written", error)
+
+    def _close_board(self) -> None:
         if self._board is not None:
             with suppress(OSError):
                 self._board.close()
             self._board = None
 
-    def records(self) -> list[dict[str, Any]]:
-        """Read all records; a line truncated when the process was killed is skipped."""
-        kept = []
-        for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
-            try:
-                kept.append(json.loads(line))
-            except ValueError:
-                continue
-        return kept
-
-    def _plot(self, name: str, value: float, step: int) -> None:
-        if self._board is None:
-            return
-        try:
-            self._board.add_scalar(name, value, step)
-        except OSError:  # disk full: the next checkpoint reports it
-            self._board = None
-
-
-def _tensorboard(run: Path, step: int) -> SummaryWriter | None:
-    """Open TensorBoard's writer; None if it is not installed, or for a folder name that is not UTF-8."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
-
-        str(run).encode("utf-8")
-    except (ImportError, UnicodeEncodeError):
-        return None
-    return SummaryWriter(str(run / "tensorboard"), purge_step=step)
+    def _remark(self, path: Path, what: str, error: OSError) -> None:
+        reason = (error.strerror or str(error)).lower()
+        self.show(f"{path}: {what} ({reason}). Training goes on; it does not depend on this file.")

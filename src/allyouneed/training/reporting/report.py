@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 
 from allyouneed.files import write_file
+from allyouneed.seals import seal_page
 from allyouneed.training.reporting.corpus_section import corpus_section, definitions, table
 from allyouneed.training.reporting.curves import (
     CurvePoint,
@@ -73,7 +74,7 @@ def write_report(
         corpus=corpus_section(corpus, _events(log, "forecast")),
         settings=_setting_tables(settings, log),
     )
-    write_file(path, page.encode("utf-8", "replace"))  # JSON may contain lone surrogates
+    write_file(path, seal_page(page.encode("utf-8", "replace")))  # JSON may contain lone surrogates
 
 
 # The log

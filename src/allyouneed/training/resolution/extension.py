@@ -10,7 +10,7 @@ from pathlib import Path
 
 from allyouneed.config import Config
 from allyouneed.errors import UserError
-from allyouneed.files import read_tensors, write_folder
+from allyouneed.files import check_folder, read_tensors, write_folder
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.planning.schedule import PlanHistory, extend, snapshot_steps
 from allyouneed.training.selection import Weights
@@ -85,6 +85,7 @@ def keep_bundle(run: Path) -> None:
     """Keep the weights of a finished run's bundle, unless it was deleted, before its extension overwrites them."""
     weights = run / "bundle" / _FILE
     if weights.is_file():
+        check_folder(weights.parent, [_FILE], f"Delete {weights.parent} and run the same command again.")
         write_folder(run / _FOLDER, {_FILE: weights.read_bytes()})
 
 
@@ -95,6 +96,8 @@ def is_extended(run: Path) -> bool:
 
 def kept_weights(run: Path) -> Weights:
     """Read the weights that `keep_bundle` has kept; raises `UserError` if they are damaged."""
+    remedy = f"Delete {run / _FOLDER} and run the same command again: the earlier bundle is no candidate then."
+    check_folder(run / _FOLDER, [_FILE], remedy)
     return read_tensors(run / _FOLDER / _FILE)
 
 

@@ -1,4 +1,7 @@
-"""`run.json`: the request, settings, plan and final scores of a run."""
+"""`run.json`: the request, settings, plan and final scores of a run.
+
+The checkpoints are of no use without it: `run.json.copy`, written before it, replaces it if it is damaged.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, StrictInt
 
 from allyouneed.config import Config, config_from
-from allyouneed.files import to_json, write_file
+from allyouneed.errors import DamagedFile
+from allyouneed.files import read_sealed, write_sealed
 from allyouneed.training.planning.schedule import PlanHistory, Positive, TrainingPlan
 from allyouneed.translation.evaluation.bleu_tokenizers import DEFAULT
-from allyouneed.untrusted import checked, read_typed
 
 
 class _Valid(BaseModel):
@@ -52,7 +55,12 @@ class _Content(BaseModel):
     micro_batches: Positive = 1
     ranks: Positive | None = None
     extended_at: StrictInt | None = None
+    prepared: str | None = None
     finished: _Finished | None = None
+
+
+COPY = ".copy"  # suffix of the copy's name
+_REMEDY = "Restore the file from a backup, give another --out, or delete the file to start over."
 
 
 class RunRecord:
@@ -62,19 +70,24 @@ class RunRecord:
         path: Path of the file.
         content: Content of the file, which is read unless it is given: `asked` (see `identity`), `files` (see
             `KnownChecksums`), `base` (the settings without the overrides), `config` (the settings), `plan` (the
-            newest), `earlier_plans` (those that it replaced) and `finished` (the scores).
+            newest), `earlier_plans` (those that it replaced), `prepared` (see `PreparedData.identity`) and `finished`
+            (the scores).
+        damage: What is wrong with the file if its content was read from the copy; empty otherwise.
 
     Raises:
         UserError: If the file exists but cannot be read, or was written by an incompatible version.
     """
 
     def __init__(self, path: Path, content: dict[str, Any] | None = None):
-        self.path = path
-        remedy = "Give another --out, or delete the file to start over."
+        self.path, self.copy = path, path.with_name(path.name + COPY)
         self.content: dict[str, Any] = content or {}
+        self.damage = ""
         if content is None and path.exists():
-            self.content = read_typed(path, dict[str, Any], remedy, any_text=True)
-            checked(self.content, _Content, path, remedy)
+            try:
+                self.content = read_sealed(path, _Content, _REMEDY)[0]
+            except DamagedFile as error:
+                self.content = self._copied(error)
+                self.damage = str(error)
 
     @property
     def config(self) -> Config:
@@ -96,4 +109,15 @@ class RunRecord:
     def update(self, **facts: object) -> None:
         """Store facts; None removes a fact. Raises `UserError` if the disk is full."""
         self.content = {key: value for key, value in {**self.content, **facts}.items() if value is not None}
-        write_file(self.path, to_json(self.content))
+        for path in (self.copy, self.path):
+            write_sealed(path, self.content)
+        self.damage = ""
+
+    def _copied(self, error: DamagedFile) -> dict[str, Any]:
+        """Read the copy; raises the error of `run.json` if there is none, or if it is damaged too."""
+        if not self.copy.exists():  # of a run of an earlier version
+            raise error
+        try:
+            return read_sealed(self.copy, _Content, _REMEDY)[0]
+        except DamagedFile:
+            raise error from None
