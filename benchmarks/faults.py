@@ -10,7 +10,8 @@ result must equal that of the undisturbed command: weights bit for bit, translat
 - advised: one line named the damaged file and what to do, and after that the result was right;
 - failed: anything else, such as a traceback, another result or advice to delete what is intact.
 
-A case is determined by the seed and its number. Prints a table, and each failed case; exit code 1 if there is one.
+A case is determined by the seed and its number. Prints each failed case, and tables, also after Ctrl-C. The exit code
+is 1 if a case has failed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -88,7 +90,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> int:
         numbers = sorted(random.Random(arguments.seed).sample(numbers, arguments.cases))
     counts: Counter[tuple[str, str, str]] = Counter()
     context = multiprocessing.get_context("fork")
-    with context.Pool(arguments.jobs, _enter, (folder, cases)) as pool:
+    with context.Pool(arguments.jobs, _enter, (folder, cases)) as pool, suppress(KeyboardInterrupt):
         print(f"{len(numbers):,} of {len(cases):,} cases", file=sys.stderr)
         for number, outcome, description in pool.imap_unordered(_judge, numbers):
             case = cases[number]

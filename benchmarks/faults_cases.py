@@ -94,6 +94,7 @@ def _kills(bench: Bench, scenario: Scenario) -> Iterator[Case]:
 
 def _errors(bench: Bench, scenario: Scenario, chance: random.Random) -> Iterator[Case]:
     full, every = ("create", "write", "mkdir", "fsync"), (*READS, *CHANGES)
+    interruptible = ("open", "read", "create", "write", "fsync")  # by their manual pages
     errors: list[tuple[str, Sequence[str], str, int, Sequence[str]]] = [
         ("no space (ENOSPC) from then on", full, "fail from then on", errno.ENOSPC, full),
         ("quota (EDQUOT) from then on", full, "fail from then on", errno.EDQUOT, full),
@@ -102,7 +103,7 @@ def _errors(bench: Bench, scenario: Scenario, chance: random.Random) -> Iterator
         ("errors of changes (EIO) from then on", CHANGES, "fail from then on", errno.EIO, CHANGES),
         ("error of reading (EIO), once", READS, "fail", errno.EIO, ()),
         ("errors of reading (EIO) from then on", READS, "fail from then on", errno.EIO, READS),
-        ("interrupted call (EINTR), once", every, "fail", errno.EINTR, ()),
+        ("interrupted call (EINTR), once", interruptible, "fail", errno.EINTR, ()),
         ("short reads and writes from then on", ("read", "write"), "short", 0, ("read", "write")),
         ("clock one day back", every, "clock", -_DAY, ()),
         ("clock one day ahead", every, "clock", _DAY, ()),
