@@ -19,8 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
-from allyouneed.config import load_recipe  # noqa: E402
+from allyouneed.config import Config  # noqa: E402
 from allyouneed.paper.results_folder import as_table  # noqa: E402
+from benchmarks.measure.accelerator import size_settings  # noqa: E402
 from benchmarks.measure.gradient_noise import measure_noise  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.scaling_gpus import draw_gpus, gpu_tables  # noqa: E402
@@ -32,8 +33,11 @@ from benchmarks.measure.scaling_local import (  # noqa: E402
     measure_links,
 )
 from benchmarks.measure.scaling_plots import draw_links  # noqa: E402
+from benchmarks.measure.scaling_profile import profile  # noqa: E402
 from benchmarks.measure.workers import WorkerFailed  # noqa: E402
 
+_TITLES = {"gpus": "GPUs"}
+_DEFAULT = ["layouts", "links", "gpus"]
 _LAYOUTS = (Layout(1, 1), Layout(1, 2), Layout(2, 1))
 
 
@@ -42,29 +46,44 @@ def main() -> None:
     for folder in (args.out, args.pictures):
         folder.mkdir(parents=True, exist_ok=True)
     date = time.strftime("%Y-%m-%d")
-    sections = [f"## {what.capitalize()}\n\n{_MEASUREMENTS[what](args)}" for what in args.what]
-    page = args.out / f"{date}-scaling.md"
-    command = " ".join(["python benchmarks/scaling.py", *(Path(part).name for part in sys.argv[1:])])
+    sections = [f"## {_TITLES.get(what, what.capitalize())}\n\n{_MEASUREMENTS[what](args)}" for what in args.what]
+    name = "-".join(["scaling", *([] if args.what == _DEFAULT else args.what)])
+    page = args.out / f"{date}-{name}.md"
+    command = " ".join(["python benchmarks/scaling.py", *map(_without_folders, sys.argv[1:])])
     text = "\n\n".join([f"# Scaling, {date}\n{machine()}\n\n`{command}`", *sections])
     page.write_text(f"{text}\n", encoding="utf-8")
     print(f"\n{text}\n\n{page}")
 
 
+def _without_folders(argument: str) -> str:
+    return ",".join(Path(part).name for part in argument.split(","))
+
+
 def _layouts(args: argparse.Namespace) -> str:
-    config = load_recipe(args.recipe)
+    config = _config(args)
     rows = measure_layouts(config, _LAYOUTS, args.steps, _show)
-    head = f"{args.recipe}, {config.training.batch_tokens:,} tokens per batch and side, medians of {args.steps} steps."
+    head = f"{_described(args)}, medians of {args.steps} steps."
     return f"{head}\n\n{layouts_table(rows)}"
 
 
 def _links(args: argparse.Namespace) -> str:
-    config = load_recipe(args.recipe)
+    config, units = _config(args), profile(args.recipe).units
     try:
-        rows = measure_links(config, args.rates, args.steps, _show)
+        rows = measure_links(config, units, args.rates, args.steps, _show)
     except WorkerFailed as error:
         return f"Not measured: {error}"
     draw_links(rows, args.pictures / "scaling-links.svg")
-    return f"{args.recipe}, two processes with one thread each.\n\n{links_table(rows)}"
+    return f"{_described(args)}, two processes with one thread each.\n\n{links_table(rows)}"
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """Return the recipe with the paper's norm and optimizer, and the given settings."""
+    return size_settings(args.recipe).override(args.set)
+
+
+def _described(args: argparse.Namespace) -> str:
+    training = _config(args).training
+    return f"{args.recipe} with {training.optimizer}, {training.batch_tokens:,} tokens per batch and side"
 
 
 def _gpus(args: argparse.Namespace) -> str:
@@ -94,13 +113,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"any of {', '.join(_MEASUREMENTS)}")
     parser.add_argument("--recipe", default="tiny", help="trained model (layouts, links)")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="(layouts, links)")
     parser.add_argument("--steps", type=int, default=20, help="measured steps")
     parser.add_argument("--rates", type=_rates, default=_rates("100,300,1000,3000"), help="Mbit/s (links)")
     parser.add_argument("--runs", type=lambda text: [Path(run) for run in text.split(",")], default=[], help="(noise)")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
     parser.add_argument("--pictures", type=Path, default=ROOT / "docs" / "assets", help="folder for the plots")
     args = parser.parse_args()
-    args.what = args.what or ["layouts", "links", "gpus"]
+    args.what = args.what or _DEFAULT
     if unknown := [what for what in args.what if what not in _MEASUREMENTS]:
         parser.error(f"{', '.join(unknown)}: choose from {', '.join(_MEASUREMENTS)}")
     if "noise" in args.what and not args.runs:

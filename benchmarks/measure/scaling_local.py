@@ -18,7 +18,7 @@ from pathlib import Path
 from allyouneed.config import Config
 from allyouneed.data.store import write_store
 from allyouneed.paper.results_folder import as_table
-from benchmarks.measure.scaling_model import Ready, buckets, overlapped, ring_bytes
+from benchmarks.measure.scaling_model import Ready, Unit, buckets, collectives, overlapped, ring_bytes
 from benchmarks.measure.switches import synthetic_pairs
 from benchmarks.measure.workers import WorkerFailed, run_ranks
 
@@ -26,6 +26,7 @@ _INTERFACE = "link0"
 _ADDRESSES = ("10.201.7.1", "10.201.7.2")
 _OVERHEAD = 1514 / 1448  # bytes of an Ethernet frame per byte of payload: headers of Ethernet, IP and TCP
 _PAIRS = 20_000
+METHODS = {"": "", "whole": "one message", "buckets": "buckets (DDP)", "sharded": "sharded (FSDP2)"}  # names in tables
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Measured:
 
     Attributes:
         layout: Processes and threads.
-        method: "whole": one message after backward; "buckets": DistributedDataParallel; "sharded": FSDP.
+        method: "whole": one message after backward; "buckets": DistributedDataParallel; "sharded": FSDP; "" for one
+            process.
         tokens: Target tokens of the global batch.
         step: A step.
         alone: The same work without communication, by all ranks at the same time.
@@ -132,12 +134,23 @@ def measure_layouts(
             found = _run(_request(config, store, steps, [0]), layout)
         for method in found["methods"]:
             rows.append(_measured(layout, method, found, "0"))
-            log(f"{layout}, {method}: {1e3 * rows[-1].step:,.0f} ms per step, {1e3 * rows[-1].alone:,.0f} alone")
+            log(
+                f"{layout} {METHODS[method]}: {1e3 * rows[-1].step:,.0f} ms per step, {1e3 * rows[-1].alone:,.0f} alone"
+            )
     return rows
 
 
-def measure_links(config: Config, rates: Sequence[int], steps: int, log: Callable[[str], None]) -> list[LinkRow]:
+def measure_links(
+    config: Config, units: Sequence[Unit], rates: Sequence[int], steps: int, log: Callable[[str], None]
+) -> list[LinkRow]:
     """Measure two ranks on links of each rate, and predict their steps from what was measured without a limit.
+
+    Args:
+        config: Settings of the model and the training.
+        units: FSDP's units of the model.
+        rates: Bits per second.
+        steps: Measured steps.
+        log: Called with a progress message for each step.
 
     Raises:
         WorkerFailed: If network namespaces are not permitted.
@@ -149,7 +162,7 @@ def measure_links(config: Config, rates: Sequence[int], steps: int, log: Callabl
         cost = link_cost(found["all_reduce"], rate)
         for method in found["methods"]:
             alone = found["methods"][method]["0"]["alone"]
-            predicted = predicted_step(found["gradients"], alone, method, cost)
+            predicted = predicted_step(found["gradients"], alone, method, cost, units)
             row = LinkRow(rate, predicted, _measured(layout, method, found, str(rate)))
             log(f"{rate / 1e6:,.0f} Mbit/s, {method}: {1e3 * row.predicted:,.0f} ms predicted, {row.error:+.0%} off")
             rows.append(row)
@@ -179,16 +192,23 @@ def link_cost(unlimited: dict[str, float], rate: int, ranks: int = 2) -> Callabl
 
 
 def predicted_step(
-    completed: Sequence[tuple[float, float]], alone: float, method: str, cost: Callable[[float], float]
+    completed: Sequence[tuple[float, float]],
+    alone: float,
+    method: str,
+    cost: Callable[[float], float],
+    units: Sequence[Unit] = (),
 ) -> float:
     """Predict a step.
 
     Args:
         completed: Seconds after the start of a step at which each gradient is complete, and its bytes.
         alone: Seconds of a step without communication.
-        method: "whole" or "buckets".
-        cost: Time of an all-reduce by bytes.
+        method: See `Measured`. On CPUs, FSDP computes and communicates in turn.
+        cost: Time of an all-reduce by bytes; an all-gather or a reduce-scatter takes half of it.
+        units: Units of FSDP.
     """
+    if method == "sharded":
+        return alone + sum(cost(unit.size) / 2 for unit in collectives(units))
     gradients = [Ready(seconds, size) for seconds, size in completed]
     end = gradients[-1].time
     parts = [Ready(end, sum(g.size for g in gradients))] if method == "whole" else buckets(gradients)
@@ -202,7 +222,7 @@ def layouts_table(rows: Sequence[Measured]) -> str:
         [
             {
                 "processes × threads": str(row.layout),
-                "gradients": row.method if row.layout.processes > 1 else "",
+                "gradients": METHODS[row.method],
                 "target tokens/s": f"{row.tokens / row.step:,.0f}",
                 f"compared with {first.layout}": f"{first.step / row.step * row.tokens / first.tokens:.2f} ×",
                 "step": _ms(row.step),
@@ -222,7 +242,7 @@ def links_table(rows: Sequence[LinkRow]) -> str:
         [
             {
                 "link": f"{row.rate / 1e6:,.0f} Mbit/s",
-                "gradients": row.measured.method,
+                "gradients": METHODS[row.measured.method],
                 "predicted step": _ms(row.predicted),
                 "measured step": _ms(row.measured.step),
                 "error": f"{row.error:+.0%}",

@@ -134,6 +134,11 @@ class Unit:
     size: float
 
 
+def collectives(units: Sequence[Unit]) -> list[Unit]:
+    """Return the unit of each collective of FSDP: gathers of forward and backward, and the sums of gradients."""
+    return [*units, *units, *units[1:]]
+
+
 def fully_sharded(units: Sequence[Unit], scatter: Collective) -> float:
     """Return the time of forward and backward with FSDP, whose collectives share one stream.
 
@@ -248,7 +253,7 @@ def predict(
     if method == "sharded":
         units = [Unit(unit.forward * passes, unit.size) for unit in work.units]
         end = fully_sharded(units, lambda size: network.scatter(size, ranks))
-        communication = sum(network.scatter(unit.size, ranks) for unit in [*units, *units, *units[1:]])
+        communication = sum(network.scatter(unit.size, ranks) for unit in collectives(units))
         return Step(passes + optimizer, communication, end + optimizer)
     gradients = [Ready(gradient.time * passes, gradient.size) for gradient in work.gradients]
     parts = [Ready(passes, work.bytes)] if method == "whole" else buckets(gradients)

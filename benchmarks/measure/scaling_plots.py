@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from allyouneed.paper.plots import COLOURS, label, new_figure
-from benchmarks.measure.scaling_local import LinkRow
+from benchmarks.measure.scaling_local import METHODS, LinkRow
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -65,8 +65,12 @@ def draw_links(rows: Sequence[LinkRow], path: Path) -> None:
     for colour, method in zip(COLOURS, dict.fromkeys(row.measured.method for row in rows), strict=False):
         found = sorted((row for row in rows if row.measured.method == method), key=lambda row: row.rate)
         rates = [row.rate / 1e6 for row in found]
-        axes.plot(rates, [1e3 * row.predicted for row in found], "--", color=colour, label=f"{method}, predicted")
-        axes.plot(rates, [1e3 * row.measured.step for row in found], "o", color=colour, label=f"{method}, measured")
+        axes.plot(
+            rates, [1e3 * row.predicted for row in found], "--", color=colour, label=f"{METHODS[method]}, predicted"
+        )
+        axes.plot(
+            rates, [1e3 * row.measured.step for row in found], "o", color=colour, label=f"{METHODS[method]}, measured"
+        )
     axes.set_xscale("log")
     axes.set_xticks(rates, [f"{rate:,.0f}" for rate in rates])
     axes.set_xticks([], minor=True)

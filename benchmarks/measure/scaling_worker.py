@@ -15,17 +15,20 @@ from statistics import median
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from allyouneed.config import Config
 from allyouneed.data.batches import Batch, BatchOrder, Position, collate, share
 from allyouneed.data.store import open_store
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.memory import keep_freed_memory
+from benchmarks.measure.scaling_model import Ready, buckets
 from benchmarks.measure.stepping import Stepper
 from benchmarks.measure.workers import serve_request
 
 _SIZES = (2**16, 2**18, 2**20, 2**22, 2**24)  # bytes of the all-reduces that calibrate a link
 _REPEATS = 5
+_ONE_BUCKET = 1024  # MiB
 
 
 def measure(request: dict) -> dict:
@@ -43,36 +46,37 @@ def measure(request: dict) -> dict:
     keep_freed_memory()
     config, ranks = Config.model_validate(request["settings"]), join_ranks("cpu")
     batches = _shares(request, config, ranks)
-    alone = _Trainer(config, Ranks(), "")
+    alone = _Trainer(config, Ranks())
     trainers = {method: _Trainer(config, ranks, method) for method in _methods(ranks)}
     for trainer in (alone, *trainers.values()):
         for batch in batches[:3]:  # compiles kernels; DistributedDataParallel arranges its buckets
             trainer(batch)
-    tokens = [trainers["whole"](batch).tokens for batch in batches[:5]]
-    result = {"tokens": sum(tokens) / len(tokens), "gradients": _completion(alone, batches[0]), "methods": {}}
-    result["all_reduce"] = {size: _all_reduce([size], ranks) for size in _SIZES} if ranks.count > 1 else {}
+    tokens = [next(iter(trainers.values()))(batch).tokens for batch in batches[:5]]
+    completed = _completion(alone, batches[0])
+    result = {"tokens": sum(tokens) / len(tokens), "gradients": completed, "methods": {}}
+    result["all_reduce"] = {size: _all_reduce([size], ranks) for size in _SIZES}
     for rate in request["rates"]:
         _limit(rate)
         for method, trainer in trainers.items():
-            result["methods"].setdefault(method, {})[rate] = _on_link(trainer, alone, batches, ranks)
+            found = _on_link(trainer, alone, batches, ranks)
+            found["communication"] = _all_reduce(_messages(method, completed), ranks)
+            result["methods"].setdefault(method, {})[rate] = found
     leave_ranks(ranks)
     return result
 
 
-def _methods(ranks: Ranks) -> tuple[str, ...]:
-    return ("whole",)
-
-
 class _Trainer(Stepper):
-    """A model that is trained with a method to combine gradients."""
+    """A model that is trained with a method to combine gradients: none, "whole", "buckets" or "sharded"."""
 
-    def __init__(self, config: Config, ranks: Ranks, method: str):
-        super().__init__(config, config.data.vocab_size, ranks=ranks)
-        self.method = method
+    def __init__(self, config: Config, ranks: Ranks, method: str = ""):
+        sharding = {"training": {"sharding": "full"}} if method == "sharded" else {}
+        super().__init__(config.replace(**sharding), config.data.vocab_size, ranks=ranks)
+        if method == "whole":  # DistributedDataParallel with one bucket, which is sent after backward
+            self.state.engine = DistributedDataParallel(self.state.engine.module, bucket_cap_mb=_ONE_BUCKET)
 
-    def messages(self) -> list[int]:
-        """Return the bytes of each all-reduce of a step."""
-        return [sum(p.numel() * p.element_size() for p in self.model.parameters())]
+
+def _methods(ranks: Ranks) -> tuple[str, ...]:
+    return ("whole", "buckets", "sharded") if ranks.count > 1 else ("",)
 
 
 def _on_link(trainer: _Trainer, alone: _Trainer, batches: Sequence[Batch], ranks: Ranks) -> dict[str, float]:
@@ -86,13 +90,15 @@ def _on_link(trainer: _Trainer, alone: _Trainer, batches: Sequence[Batch], ranks
             before = _sent()
             seconds[each].append(each(batch).seconds)
             sent += _sent() - before
-    communication = _all_reduce(trainer.messages(), ranks) if ranks.count > 1 else 0.0
-    return {
-        "step": median(seconds[trainer]),
-        "alone": median(seconds[alone]),
-        "sent": sent / len(batches),
-        "communication": communication,
-    }
+    return {"step": median(seconds[trainer]), "alone": median(seconds[alone]), "sent": sent / len(batches)}
+
+
+def _messages(method: str, completed: Sequence[tuple[float, int]]) -> list[float]:
+    """Return the bytes of the all-reduces of a step; with FSDP, of those that send as much as its collectives."""
+    gradients = [Ready(seconds, size) for seconds, size in completed]
+    if method == "buckets":
+        return [part.size for part in buckets(gradients)]
+    return [sum(size for _, size in completed) * (1.5 if method == "sharded" else 1)]
 
 
 def _shares(request: dict, config: Config, ranks: Ranks) -> list[Batch]:
@@ -119,9 +125,11 @@ def _completion(trainer: _Trainer, batch: Batch) -> list[tuple[float, int]]:
     return [(seconds - start, size) for seconds, size in seen]
 
 
-def _all_reduce(sizes: Sequence[int], ranks: Ranks) -> float:
+def _all_reduce(sizes: Sequence[float], ranks: Ranks) -> float:
     """Return the median seconds of all-reduces of these bytes, one after the other, with nothing else to do."""
-    data, seconds = [torch.zeros(size // 4) for size in sizes], []
+    if ranks.count == 1:
+        return 0.0
+    data, seconds = [torch.zeros(int(size) // 4) for size in sizes], []
     for _ in range(_REPEATS):
         ranks.wait()
         start = time.perf_counter()

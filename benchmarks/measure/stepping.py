@@ -15,6 +15,7 @@ from allyouneed.model.linear import Linear
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks
 from allyouneed.training.optimizer import make_optimizers
+from allyouneed.training.parallel import parallelise
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, update
 
@@ -44,7 +45,10 @@ class Stepper:
         )
         if compiled:
             compile_with_pytorch(self.model)
-        self.state = TrainingState(self.model, make_optimizers(self.model, self.training, self.plan.learning_rate))
+        engine = parallelise(self.model, self.ranks, self.training.sharding)
+        optimizers = make_optimizers(self.model, self.training, self.plan.learning_rate, self.ranks)
+        self.state = TrainingState(self.model, optimizers)
+        self.state.engine = engine
 
     def __call__(self, batch: Batch) -> Step:
         """Run forward, loss, backward and optimizers."""

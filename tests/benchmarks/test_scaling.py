@@ -160,16 +160,19 @@ def test_a_link_is_predicted_from_processors_and_its_rate():
     completed, slow = [(0.2, 2 * MIB), (0.5, MIB)], lambda size: size / MIB
     assert predicted_step(completed, 0.6, "whole", slow) == pytest.approx(0.5 + 3 + 0.1)
     assert predicted_step(completed, 0.7, "buckets", slow) == pytest.approx(0.2 + 2 + 1 + 0.2)
+    units = [Unit(0.1, MIB), Unit(0.2, 2 * MIB)]
+    in_turn = (1 + 2) / 2 + (2 + 1 + 2) / 2  # gathers of forward and backward, sums of gradients
+    assert predicted_step(completed, 0.7, "sharded", slow, units) == pytest.approx(0.7 + in_turn)
 
 
 def test_tables_of_measurements():
     one = Measured(Layout(1, 1), "whole", 1000, 2.0, 2.0, 0.0, 0.0)
     two = Measured(Layout(2, 1), "buckets", 1000, 1.25, 1.0, 0.5, 4e6)
     assert two.hidden == 0.5
-    assert "| 2 × 1 | buckets | 800 | 1.60 × | 1,250 ms | 1,000 ms | 500 ms | 50% | 4.0 MB |" in layouts_table(
+    assert "| 2 × 1 | buckets (DDP) | 800 | 1.60 × | 1,250 ms | 1,000 ms | 500 ms | 50% | 4.0 MB |" in layouts_table(
         [one, two]
     )
-    assert "| 100 Mbit/s | buckets | 1,000 ms | 1,250 ms | -20% | 500 ms | 50% | 4.0 MB |" in links_table(
+    assert "| 100 Mbit/s | buckets (DDP) | 1,000 ms | 1,250 ms | -20% | 500 ms | 50% | 4.0 MB |" in links_table(
         [LinkRow(100_000_000, 1.0, two)]
     )
 
@@ -206,3 +209,14 @@ def test_tables_and_plots_of_gpus(counted_once, tmp_path: Path):
     scaling_gpus.draw_gpus(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"scaling-efficiency.svg", "scaling-minutes.svg"}
     assert all(path.stat().st_size < 200_000 for path in tmp_path.iterdir())
+
+
+@pytest.mark.slow  # counts the large models
+def test_the_page_has_the_predicted_numbers():
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8").replace(" %", "%")
+    shown = {line for line in page.splitlines() if line.startswith("| ba") or line.startswith("| bi")}
+    predicted = scaling_gpus.efficiency_table().splitlines()
+    for row in predicted[2:]:
+        model, batch, network, *cells = row.strip("| ").split(" | ")
+        if "10 Gbit/s" not in network:
+            assert f"| {model} | {batch} | {network.removesuffix(' per node')} | {' | '.join(cells)} |" in shown
