@@ -192,6 +192,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Create a folder atomically from files that the caller writes, replacing an existing folder; see `new_folder`."""
+    with _atomic_folder(folder) as temporary:
+        yield temporary
+
+
+@contextmanager
 def _atomic_folder(folder: Path) -> Iterator[Path]:
     temporary, replaced = _temporary_names(folder)
     try:

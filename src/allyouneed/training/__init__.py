@@ -12,7 +12,7 @@ from allyouneed import lazy
 if TYPE_CHECKING:
     from allyouneed.data.corpora import as_corpora, training_text
     from allyouneed.kernels.background import compile_early
-    from allyouneed.training import clean, distil, loop, train
+    from allyouneed.training import clean, distil, loop, sharded_checkpoint, train
     from allyouneed.training.distil import Distillation
     from allyouneed.training.distributed import join_ranks
     from allyouneed.training.request import Request
@@ -26,6 +26,7 @@ __all__ = [
     "distil",
     "join_ranks",
     "loop",
+    "sharded_checkpoint",
     "train",
     "training_text",
 ]
@@ -39,4 +40,4 @@ _MODULES = {
     "Request": "allyouneed.training.request",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["clean", "distil", "loop", "train"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["clean", "distil", "loop", "sharded_checkpoint", "train"])

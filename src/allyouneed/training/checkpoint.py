@@ -1,30 +1,36 @@
 """Checkpoints that restore the training state exactly: a resumed run takes the same steps as an uninterrupted one.
 
-`checkpoints/step-N/` holds weights and optimizer state (safetensors) and all other state (JSON), written atomically.
-The last two checkpoints are kept, in case the newest is damaged.
+`checkpoints/step-N/` holds weights and optimizer state (safetensors) and all other state (JSON), written atomically. If
+they are sharded, each rank writes its part (`sharded_checkpoint.py`). Any number of ranks can resume. The last two
+checkpoints are kept, in case the newest is damaged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from allyouneed import training
 from allyouneed.bundle import check_weights, weights_of
 from allyouneed.data.batches import Position
+from allyouneed.errors import UserError
 from allyouneed.files import check_folder, delete_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
-from allyouneed.training.distributed import Ranks, assign
+from allyouneed.training.distributed import Ranks, assign, is_sharded, local
 from allyouneed.training.health import Health
-from allyouneed.training.parallel import gathered
 from allyouneed.training.step import Totals, TrainingState
 
 _KEPT = 2
+_WEIGHTS, _MOMENTS = "model.safetensors", "optimizer.safetensors"
+_OF_MODEL, _OF_OPTIMIZER = "model/", "optimizer/"  # prefixes of the names of sharded tensors
+SHARDS = "shard-*.safetensors"  # names that PyTorch gives
 
 
 def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: Ranks | None = None) -> None:
-    """Write `folder/step-N` on rank 0 and delete older checkpoints. All ranks call this.
+    """Write `folder/step-N` and delete older checkpoints. All ranks call this.
 
     Args:
         folder: The folder of the checkpoints.
@@ -36,9 +42,6 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: R
         UserError: If the disk is full; older checkpoints are kept.
     """
     ranks = ranks or Ranks()
-    weights, moments = gathered(weights_of(state.model), ranks), gathered(_optimizer_tensors(state), ranks)
-    if not ranks.is_first:
-        return
     facts = {
         "step": state.step,
         "epoch": state.position.epoch,
@@ -50,12 +53,19 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: R
         "health": asdict(state.health),
         "log_bytes": log_bytes,
     }
-    contents: dict[str, bytes | str] = {
-        "model.safetensors": tensor_bytes(weights),
-        "optimizer.safetensors": tensor_bytes(moments),
-        "state.json": to_json(facts),
-    }
-    write_folder(folder / f"step-{state.step:08d}", contents)
+    newest, weights, moments = folder / f"step-{state.step:08d}", weights_of(state.model), _optimizer_tensors(state)
+    if any(map(is_sharded, weights.values())):
+        tensors = _with_prefixes(weights, moments)
+        training.sharded_checkpoint.write_shards(newest, tensors, {"state.json": to_json(facts)}, ranks)
+    elif ranks.is_first:
+        contents: dict[str, bytes | str] = {
+            _WEIGHTS: tensor_bytes(weights),
+            _MOMENTS: tensor_bytes(moments),
+            "state.json": to_json(facts),
+        }
+        write_folder(newest, contents)
+    if not ranks.is_first:
+        return
     for old in _checkpoints(folder)[:-_KEPT]:
         delete_folder(old)
 
@@ -80,14 +90,20 @@ def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None)
     newest, earlier = folder / name, [path for path in _checkpoints(folder) if path.name != name]
     fallback = f"resumes at {earlier[-1].name}" if earlier else "starts over"
     remedy = f"Delete {newest} and run the same command again: it then {fallback}."
-    check_folder(newest, ("model.safetensors", "optimizer.safetensors", "state.json"), remedy)
+    is_sharded_form = any(newest.glob(SHARDS))
+    check_folder(newest, ("state.json",) if is_sharded_form else (_WEIGHTS, _MOMENTS, "state.json"), remedy)
     keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")
     facts = read_json(newest / "state.json", remedy, lambda facts: [facts[key] for key in keys])
-    weights = read_tensors(newest / "model.safetensors")
-    check_weights(state.model, weights, newest / "model.safetensors")
-    for weight, parameter in state.model.named_parameters():
-        assign(parameter, weights[weight])
-    _restore_optimizers(state, read_tensors(newest / "optimizer.safetensors"))
+    if is_sharded_form:
+        _restore_shards(newest, state)
+    else:
+        weights = read_tensors(newest / _WEIGHTS)
+        check_weights(state.model, weights, newest / _WEIGHTS)
+        for name, parameter in state.model.named_parameters():
+            assign(parameter, weights[name])
+        moments = read_tensors(newest / _MOMENTS)
+        for name, slot in _slots(state, {name: tensor.shape for name, tensor in moments.items()}).items():
+            assign(slot, moments[name])
     state.step, state.seconds, state.best = facts["step"], facts["seconds"], facts["best"]
     state.position = Position(facts["epoch"], facts["index"])
     state.validations_without_gain = facts["validations_without_gain"]
@@ -137,11 +153,30 @@ def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     }
 
 
-def _restore_optimizers(state: TrainingState, tensors: dict[str, Tensor]) -> None:
+def _with_prefixes(weights: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    named = {f"{_OF_MODEL}{name}": tensor for name, tensor in weights.items()}
+    return named | {f"{_OF_OPTIMIZER}{name}": tensor for name, tensor in moments.items()}
+
+
+def _restore_shards(folder: Path, state: TrainingState) -> None:
+    """Read a checkpoint that all ranks have written; the model may be sharded among other ranks, or whole."""
+    parameters, shards = dict(state.model.named_parameters()), training.sharded_checkpoint
+    shapes = {name.removeprefix(_OF_OPTIMIZER): shape for name, shape in shards.shapes_of_shards(folder).items()}
+    slots = _slots(state, {name: shape for name, shape in shapes.items() if not name.startswith(_OF_MODEL)})
+    shards.read_shards(folder, _with_prefixes(parameters, slots))
+    for name, parameter in parameters.items():
+        if not bool(local(parameter).isfinite().all()):
+            raise UserError(f"{folder}: {name} has values that are not finite numbers. Delete this checkpoint.")
+
+
+def _slots(state: TrainingState, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Make the tensors of the optimizers' state, which are to be overwritten, by the names of `_optimizer_tensors`."""
     parameters = dict(state.model.named_parameters())
     owner = {p: o for o in state.optimizers for group in o.param_groups for p in group["params"]}
-    for name, tensor in tensors.items():
+    slots: dict[str, Tensor] = {}
+    for name, shape in shapes.items():
         parameter, key = parameters[name.partition("|")[0]], name.partition("|")[2]
-        values = owner[parameter].state[parameter]
-        values[key] = torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty_like(tensor)
-        assign(values[key], tensor)
+        is_alike = shape == parameter.shape  # and sharded in the same way
+        slots[name] = torch.zeros_like(parameter) if is_alike else torch.zeros(shape, device=parameter.device)
+        owner[parameter].state[parameter][key] = slots[name]
+    return slots

@@ -7,12 +7,12 @@ computes those of the next. FSDP2 keeps 1/N of the weights, gradients and optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from allyouneed.model.transformer import Transformer
@@ -67,24 +67,6 @@ def accumulating(engine: nn.Module, is_last: bool) -> AbstractContextManager[Non
     FSDP2 reduces the gradients of each micro-batch, because a rank that adds them up would need memory for all of them.
     """
     return engine.no_sync() if isinstance(engine, DistributedDataParallel) and not is_last else nullcontext()
-
-
-def gathered(tensors: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
-    """Gather sharded tensors, one after the other; all ranks call this.
-
-    Args:
-        tensors: Tensors by name, the same names on all ranks.
-        ranks: Processes of the run.
-
-    Returns:
-        On rank 0, whole tensors, on the CPU if they were sharded; {} on the other ranks.
-    """
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        values = whole(tensor)
-        if ranks.is_first:
-            found[name] = values.cpu() if is_sharded(tensor) else values
-    return found
 
 
 @torch.no_grad()

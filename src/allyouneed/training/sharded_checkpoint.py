@@ -6,12 +6,13 @@ other metadata, and no pickle. PyTorch divides the tensors anew for the ranks th
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -20,27 +21,38 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write
+from allyouneed.files import cannot_write, replacing_folder, write_file
+from allyouneed.training.checkpoint import SHARDS
+from allyouneed.training.distributed import Ranks
+
+_PATIENCE = 90.0  # seconds; NFS clients may answer from their caches for a minute
 
 
-def write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write this rank's rows of tensors into a folder that exists; all ranks call this.
+def write_shards(folder: Path, tensors: Mapping[str, Tensor], contents: Mapping[str, str], ranks: Ranks) -> None:
+    """Write a folder with the tensors of all ranks, atomically and with checksums; all ranks call this.
 
     Args:
-        folder: The folder, on a file system that all ranks share.
+        folder: The folder, on a file system that all ranks share. An existing folder is replaced.
         tensors: Tensors by name, the same names on all ranks. Those that are not sharded are written once.
+        contents: Further files by name, which rank 0 writes.
+        ranks: Processes of the run.
 
     Raises:
         UserError: If a rank cannot write, for example because the disk is full.
     """
-    try:
-        save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
-    except CheckpointException as error:
-        causes = [cause for cause, _ in error.failures.values() if isinstance(cause, OSError | SafetensorError)]
-        if not causes:
-            raise
-        first = causes[0] if isinstance(causes[0], OSError) else OSError(str(causes[0]))
-        raise cannot_write(folder, first) from error
+    with replacing_folder(folder) if ranks.is_first else nullcontext() as created:
+        temporary: Path = ranks.share(created)
+        _wait_for(temporary.is_dir, temporary)
+        try:
+            save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(temporary), save_distributed=True))
+        except CheckpointException as error:
+            causes = [cause for cause, _ in error.failures.values() if isinstance(cause, OSError)]
+            raise (cannot_write(folder, causes[0]) if causes else error) from error
+        if ranks.is_first:  # its file system may show the files of other hosts late, and they need a checksum
+            _wait_for(lambda: len(list(temporary.glob(SHARDS))) == ranks.count, temporary)
+            for name, content in contents.items():
+                write_file(temporary / name, content)
+    ranks.wait()
 
 
 def shapes_of_shards(folder: Path) -> dict[str, torch.Size]:
@@ -50,18 +62,28 @@ def shapes_of_shards(folder: Path) -> dict[str, torch.Size]:
 
 
 def read_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Read tensors in place: those of this rank's rows if they are sharded, all rows otherwise.
+    """Read tensors in place: this rank's rows if they are sharded, else all rows.
 
     Args:
-        folder: A folder that `write_shards` has written, with any number of ranks.
+        folder: A folder that any number of ranks has written.
         tensors: Tensors by name, which are overwritten.
 
     Raises:
         UserError: If a tensor is missing or has another shape.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # that each rank reads by itself, which is intended
-            load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
-    except (CheckpointException, RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder}: the tensors of this checkpoint are not those of the model ({reason}).") from error
+    shapes = shapes_of_shards(folder)
+    for name, tensor in tensors.items():
+        if shapes.get(name) != tensor.shape:
+            raise UserError(f"{folder}: {name} is missing, or has another shape than in the model.")
+    with warnings.catch_warnings(action="ignore"):  # that each rank reads by itself, which is intended
+        load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+
+
+def _wait_for(condition: Callable[[], bool], folder: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{folder}: not all processes see the files of the others. Put --out on a shared file system."
+            )
+        time.sleep(0.1)
