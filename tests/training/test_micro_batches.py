@@ -14,7 +14,9 @@ from allyouneed.training import assemble
 from allyouneed.training.planning import available_memory as available
 from allyouneed.training.planning.memory_estimate import LargestStep
 from allyouneed.training.planning.micro_batches import settle
-from allyouneed.training.train import FINISHED, train
+from allyouneed.training.planning.schedule import PlanHistory, plan_for_steps
+from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.train import FINISHED, _stored_micro_batches, train
 from tests.conftest import silent, toy_request
 from tests.training.test_distributed import EXACT, assert_close
 from tests.training.test_resume import losses
@@ -95,6 +97,25 @@ def test_available_memory_is_the_least_of_machine_and_control_groups(tmp_path, m
     write(tmp_path / "proc/self/statm", "100000 1 1 1 0 1 0\n")
     monkeypatch.setattr(available.resource, "getrlimit", lambda kind: (10**9, 10**9))
     assert available.available_memory(cpu, tmp_path) == 10**9 - 100_000 * available.os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("record", "ranks", "parts"),
+    [
+        ({"micro_batches": 2, "ranks": 3}, 2, 3),
+        ({"micro_batches": 2, "ranks": 3}, 1, 6),
+        ({"micro_batches": 1, "ranks": 1}, 3, 1),
+        ({"micro_batches": 2, "ranks": 2}, 3, 2),
+        ({"micro_batches": 2}, 3, 2),  # of an earlier version
+        ({}, 3, 1),
+    ],
+)
+def test_another_number_of_ranks_divides_a_batch_into_as_many_parts(tmp_path, record, ranks, parts):
+    plan = plan_for_steps(load_recipe("tiny"))
+    run = RunRecord(tmp_path / "run.json")
+    assert _stored_micro_batches(run, ranks) is None
+    run.update(**record, **PlanHistory([plan]).as_dict())
+    assert _stored_micro_batches(run, ranks) == parts
 
 
 def stored(run) -> int:
