@@ -17,6 +17,7 @@ from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.coverage import add_coverage_penalty, coverage_beam_search
 from allyouneed.translation.diverse import diverse_beam_search
 from allyouneed.translation.forced import Phrases, forced_beam_search
+from allyouneed.translation.minimum_bayes_risk import by_expected_bleu
 from allyouneed.translation.options import ResolvedOptions
 from allyouneed.translation.search import Hypothesis, LengthPenalty, Model, greedy
 from allyouneed.translation.workers import map_in_order
@@ -94,6 +95,8 @@ class BatchSearch:
         for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):
             if options.coverage_penalty:  # not in a worker, since PyTorch uses all cores
                 found = add_coverage_penalty(model, [sentences[i] for i in batch], found, options.coverage_penalty)
+            if options.minimum_bayes_risk:
+                found = [by_expected_bleu(hypotheses, LengthPenalty.of(options)) for hypotheses in found]
             for i, hypotheses in zip(batch, found, strict=True):
                 results[i] = hypotheses[: options.num_hypotheses]
         return results
@@ -132,7 +135,8 @@ class BatchSearch:
             limits = np.maximum(limits, constraints.min_lengths(len(batch)))
         beam, penalty = options.beam_size, LengthPenalty.of(options)
         task = (model, source, limits.tolist())
-        count = beam if options.coverage_penalty else options.num_hypotheses  # the penalty reorders all
+        reorders = options.coverage_penalty or options.minimum_bayes_risk
+        count = beam if reorders else options.num_hypotheses
         if self.force_words:
             return forced_beam_search(*task, beam, penalty, [self.force_words[i] for i in batch], count, constraints)
         if beam == 1:

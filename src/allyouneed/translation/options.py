@@ -87,6 +87,10 @@ class SearchOptions(NumbersAreNotBooleans):
     coverage_penalty: Annotated[float, Option("Search", "coverage_penalty")] = Field(
         default=0.0, ge=0, le=1000, description="β, the penalty on source tokens without attention (0: off)."
     )
+    minimum_bayes_risk: Annotated[bool, Option("Search", None, flag="--mbr/--no-mbr")] = Field(
+        default=False,
+        description="Choose the hypothesis of the beam with the highest expected BLEU, compared with the others.",
+    )
     num_beam_groups: Annotated[int, Option("Search", None)] = Field(
         default=1, ge=1, le=1024, description="Number of diverse beam groups (1: off); divides the beam size."
     )
@@ -232,6 +236,7 @@ class SearchOverrides(TypedDict, total=False):
     length_penalty: float | None
     length_offset: float | None
     coverage_penalty: float
+    minimum_bayes_risk: bool
     num_beam_groups: int
     diversity_penalty: float
     min_decoding_length: int
