@@ -62,6 +62,7 @@ class _Facts(BaseModel):
     directions: list[tuple[_Code, _Code]] = Field(default=[], max_length=10_000)
     variant: StrictStr = ""
     numbers_share: float | None = Field(default=None, ge=0, le=1)
+    entities_share: float | None = Field(default=None, ge=0, le=1)
 
 
 class _Sample(BaseModel):
@@ -93,6 +94,7 @@ class Bundle:
             (`data/directions.py`); empty for a model of one direction.
         numbers_share: Share of validation sources with digits but without letters, such as dates in digits; None if it
             is not known. Such texts are translated only by models that learned it, see `translation/protection`.
+        entities_share: Share of validation sources with escaped characters, such as &apos;, likewise.
         drafts: Tables that drafts of translations are made from, see `translation/draft_memory.py`; empty if there are
             none.
     """
@@ -107,6 +109,7 @@ class Bundle:
     samples: list[dict[str, Any]] = field(default_factory=list)
     directions: tuple[Direction, ...] = ()
     numbers_share: float | None = None
+    entities_share: float | None = None
     drafts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -145,6 +148,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         **({"directions": [list(each) for each in bundle.directions]} if bundle.directions else {}),
         **({"variant": bundle.model.variant} if bundle.model.variant else {}),
         **({"numbers_share": bundle.numbers_share} if bundle.numbers_share is not None else {}),
+        **({"entities_share": bundle.entities_share} if bundle.entities_share is not None else {}),
     }
     contents: dict[str, bytes | str] = {
         "model.safetensors": tensor_bytes(weights_of(bundle.model)),
@@ -199,6 +203,7 @@ def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
         _samples(folder / "samples.json"),
         tuple(facts.directions),
         facts.numbers_share,
+        facts.entities_share,
         read_tensors(folder / _DRAFTS) if (folder / _DRAFTS).exists() else {},
     )
 

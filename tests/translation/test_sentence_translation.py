@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from allyouneed import SearchOptions, Translator
 from allyouneed.bundle import load_bundle, save_bundle
 from allyouneed.translation.protection import find_kept, find_parts
+from allyouneed.translation.protection.learned import entities_share
 from allyouneed.translation.protection.part_translation import occurrences
 from allyouneed.translation.sentence import Sentence, Term
 from allyouneed.translation.sentence_translation import _checked, translate_sentences
@@ -211,11 +212,32 @@ def test_models_trained_on_numbers_translate_them(translator):
     assert not translate_sentences(without, [sentence("12")])[0].is_copied
 
 
+def test_models_trained_on_escaped_characters_translate_them(translator):
+    bundle = replace(translator.bundle, entities_share=0.06)
+    text = "a &apos;b c {x}"
+    for model, kept in ((Translator(bundle), ["{x}"]), (translator, ["&apos;", "{x}"])):
+        [found] = translate_sentences(model, [sentence(text)])
+        assert [found.text[slice(*span)] for span in found.kept] == kept
+    [plain] = translate_sentences(Translator(bundle), [sentence("a &apos;b c")])
+    assert plain.text == Translator(bundle).translate(["a &apos;b c"])[0].text
+    samples = [{"source": "the man &apos;s hat"}, {"source": "a hat"}]
+    [found] = translate_sentences(Translator(replace(bundle, entities_share=None, samples=samples)), [sentence(text)])
+    assert len(found.kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("sources", "share"), [(["a &apos;s b", "c & d", "&#91; x", "R&D; y"], 0.5), (["a"], 0.0), ([], 0.0)]
+)
+def test_the_share_of_escaped_characters(sources, share):
+    assert entities_share(sources) == share
+
+
 def test_the_share_of_numbers_is_stored_with_the_bundle(toy_run, tmp_path):
     bundle = load_bundle(toy_run / "bundle")
-    assert bundle.numbers_share == 0
-    save_bundle(replace(bundle, numbers_share=0.25), tmp_path / "bundle")
-    assert load_bundle(tmp_path / "bundle").numbers_share == 0.25
+    assert bundle.numbers_share == bundle.entities_share == 0
+    save_bundle(replace(bundle, numbers_share=0.25, entities_share=0.5), tmp_path / "bundle")
+    stored = load_bundle(tmp_path / "bundle")
+    assert (stored.numbers_share, stored.entities_share) == (0.25, 0.5)
 
 
 def test_a_bundle_without_reference_outputs(translator):
@@ -225,6 +247,6 @@ def test_a_bundle_without_reference_outputs(translator):
 
 def test_text_is_reported_that_only_the_model_wrote():
     source = sentence("a {x} b")
-    text, kept, problems = _checked(source, "{x} b {x} {y}", ((0, 3),))
+    text, kept, problems = _checked(source, "{x} b {x} {y}", ((0, 3),), frozenset(("placeholder",)))
     assert (text, kept) == ("{x} b {y}", ((0, 3),))
     assert problems == ["The translation contains “{y}”, which the source lacks."]

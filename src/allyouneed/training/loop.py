@@ -54,7 +54,7 @@ from allyouneed.training.validation import (
 )
 from allyouneed.translation.draft_memory import learn_drafts
 from allyouneed.translation.engine.memory import pays
-from allyouneed.translation.protection.letters import numbers_share
+from allyouneed.translation.protection.learned import entities_share, numbers_share
 from allyouneed.translation.reference_outputs import make_reference_outputs
 
 _NOTICEABLE = 0.25  # change of the number of steps under a budget that is reported
@@ -226,7 +226,8 @@ class Loop:
         self.bundle.scores = {"valid": {"loss": loss, "beam_size": beam, **scores.as_dict()}}
         self.bundle.notes = {**self.bundle.notes, "weights": name, "steps": self.state.step}
         self.bundle.samples = make_reference_outputs(self.bundle, self.valid.texts)
-        self.bundle.numbers_share = numbers_share(self.bundle.tokenizer.split_code(s)[1] for s, _ in self.valid.texts)
+        sources = [self.bundle.tokenizer.split_code(source)[1] for source, _ in self.valid.texts]
+        self.bundle.numbers_share, self.bundle.entities_share = numbers_share(sources), entities_share(sources)
         if pays(self.bundle.model):
             memory = learn_drafts(self.bundle.tokenizer, self.store.source, self.store.target)
             self.bundle.drafts = memory.tensors()

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.finding import find_parts
 from allyouneed.translation.protection.frame import Frame, frame_of
-from allyouneed.translation.protection.letters import has_digits, has_letters, numbers_share, without_spans
+from allyouneed.translation.protection.learned import ENTITY, translates_entities, translates_numbers
+from allyouneed.translation.protection.letters import has_digits, has_letters, without_spans
 from allyouneed.translation.protection.masking import mask, seen_by_model
 from allyouneed.translation.protection.part_translation import Found, Job, JobRunner, aligned_positions, kept_spans
 from allyouneed.translation.protection.views import MaskedSentence
@@ -28,7 +29,6 @@ from allyouneed.translation.sentence import Sentence, Span, Term, TranslatedSent
 from allyouneed.translation.translator import Translator
 
 _NO_FRAME = Frame("", 0, 0)
-_NUMBERS_SHARE = 0.02  # of the sources; a corpus of sentences may contain some numbers too
 _CHECKED = frozenset(("placeholder", "message", "entity", "tag", "element", "url", "e-mail"))
 
 
@@ -85,11 +85,13 @@ class _Work:
     jobs: list[Job] = field(default_factory=list)
     removed: int = 0  # characters of the code and the white space around it
     frame: Frame = _NO_FRAME
+    checked: frozenset[str] = _CHECKED  # kinds that a translation may not have more of
     is_plain: bool = False
     result: TranslatedSentence | None = None
 
     @classmethod
     def of(cls, translator: Translator, sentence: Sentence, links: bool) -> _Work:
+        sentence = _without_learned_entities(translator, sentence)
         code, text = translator.tokenizer.split_code(sentence.text.lstrip())
         text = text.lstrip() if code else sentence.text
         removed = len(sentence.text) - len(text)
@@ -112,7 +114,8 @@ class _Work:
             frame = Frame(text, 0, len(text))
         masked = _masked(_within(moved, frame), code)
         jobs = [Job(part, i == 0) for i, part in enumerate(masked.cut(translator))]
-        return cls(moved, code, jobs, removed, frame)
+        checked = _CHECKED - {ENTITY} if translates_entities(translator) else _CHECKED
+        return cls(moved, code, jobs, removed, frame, checked)
 
     def assembled(self, links: bool) -> TranslatedSentence:
         """Join the translations of the parts."""
@@ -141,7 +144,7 @@ class _Work:
             *((start + by, end + by) for start, end in self.sentence.kept if start >= self.frame.end),
         )
         text += self.frame.tail
-        text, ordered, more = _checked(self.sentence, text, ordered)
+        text, ordered, more = _checked(self.sentence, text, ordered, self.checked)
         hypotheses = [(text, sum((one.score for one in found), 0.0))]
         if len(self.jobs) == 1:
             hypotheses += [(self._framed(one), one.score) for one in self.jobs[0].found[1:]]
@@ -173,25 +176,24 @@ def _masked(sentence: Sentence, code: str) -> MaskedSentence:
     return MaskedSentence(sentence.text, kept, terms, mask(sentence.text, kept), code, by_index)
 
 
+def _without_learned_entities(translator: Translator, sentence: Sentence) -> Sentence:
+    """Return a sentence whose escaped characters are not kept, if they are ordinary words of the model's training."""
+    if not (sentence.kept and "&" in sentence.text and translates_entities(translator)):
+        return sentence
+    entities = {(each.start, each.end) for each in find_parts(sentence.text) if each.kind == ENTITY}
+    return sentence._replace(kept=tuple(span for span in sentence.kept if span not in entities))
+
+
 def _is_translatable(translator: Translator, sentence: Sentence) -> bool:
     """Return whether a sentence has letters besides its kept parts, or digits that the model learned to translate."""
     rest = without_spans(sentence.text, sentence.kept)
     return has_letters(rest) or (has_digits(rest) and translates_numbers(translator))
 
 
-def translates_numbers(translator: Translator) -> bool:
-    """Return whether a model was trained on sources of digits without letters, such as dates.
-
-    A bundle of an earlier version does not say so; its reference outputs do.
-    """
-    share = translator.bundle.numbers_share
-    if share is None:
-        share = numbers_share(translator.tokenizer.split_code(each["source"])[1] for each in translator.bundle.samples)
-    return share >= _NUMBERS_SHARE
-
-
-def _checked(sentence: Sentence, text: str, kept: tuple[Span, ...]) -> tuple[str, tuple[Span, ...], list[str]]:
-    """Remove further copies of kept parts, and report text of their kind that the source lacks."""
+def _checked(
+    sentence: Sentence, text: str, kept: tuple[Span, ...], kinds: frozenset[str]
+) -> tuple[str, tuple[Span, ...], list[str]]:
+    """Remove further copies of kept parts, and report text of some kinds that the source lacks."""
     problems, removed = list[str](), list[Span]()
     source = {sentence.text[start:end] for start, end in sentence.kept}
     ordered = sorted(kept)
@@ -199,7 +201,7 @@ def _checked(sentence: Sentence, text: str, kept: tuple[Span, ...]) -> tuple[str
     for part in find_parts(text):
         near = bisect_right(ends, part.start)
         extra = text[part.start : part.end]
-        if part.kind not in _CHECKED or (near < len(ordered) and ordered[near][0] < part.end):
+        if part.kind not in kinds or (near < len(ordered) and ordered[near][0] < part.end):
             continue
         if any(extra in term.target for term in sentence.terms):
             continue

@@ -23,9 +23,3 @@ def without_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
 def has_digits(text: str) -> bool:
     """Return whether a text has a digit or another number, such as ½ or Ⅷ."""
     return any(unicodedata.category(character)[0] == "N" for character in text)
-
-
-def numbers_share(sources: Iterable[str]) -> float:
-    """Return the share of texts with digits but without letters."""
-    found = [has_digits(source) and not has_letters(source) for source in sources]
-    return sum(found) / max(1, len(found))
