@@ -67,6 +67,15 @@ def _wmt_like_lengths(count: int = 200_000) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
+def _batch_sizes(batch_tokens: int, batches: int) -> list[np.ndarray]:
+    """Return the tokens of each pair in batches of training that are evenly spaced by length."""
+    source, target = _wmt_like_lengths()
+    *made, _ = token_batches(source, target, batch_tokens)  # the last batch of an epoch is smaller
+    chosen = np.linspace(0, len(made) - 1, min(batches, len(made))).round().astype(int)
+    return [(source + target)[made[index]] for index in chosen]
+
+
+@cache
 def imbalance(batch_tokens: int, ranks: int, batches: int = 20) -> float:
     """Return the tokens of the largest share of a batch divided by the mean, averaged over batches.
 
@@ -77,11 +86,8 @@ def imbalance(batch_tokens: int, ranks: int, batches: int = 20) -> float:
         ranks: Number of shares.
         batches: Number of batches.
     """
-    source, target = _wmt_like_lengths()
-    *made, _ = token_batches(source, target, batch_tokens)  # the last batch of an epoch is smaller
     ratios = []
-    for index in np.linspace(0, len(made) - 1, min(batches, len(made))).round().astype(int):
-        sizes = (source + target)[made[index]]
+    for sizes in _batch_sizes(batch_tokens, batches):
         shares = [int(share(sizes, rank, ranks).sum()) for rank in range(ranks)]
         ratios.append(max(shares) * ranks / sum(shares))
     return float(np.mean(ratios))
