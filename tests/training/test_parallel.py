@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from allyouneed.config import Config, load_recipe
 from allyouneed.data.batches import Batch, share
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.model.transformer import Transformer
+from allyouneed.training.checkpoint import load_checkpoint, save_checkpoint
 from allyouneed.training.distributed import Ranks, is_sharded, local, whole
 from allyouneed.training.freeze import freeze
 from allyouneed.training.optimizer import make_optimizers
@@ -218,16 +220,43 @@ def skip_an_update(ranks: Ranks) -> tuple[StepMetrics, bool]:
     return metrics, all(same)
 
 
-def several(ranks: Ranks) -> dict[str, object]:
+def resume_sharded(ranks: Ranks, folder: Path) -> tuple[bool, dict[str, Tensor]]:
+    """Save a sharded state after a step, and take another step in it and in the restored state."""
+    config = load_recipe("tiny").override([*SMALL, MUON, FULL])
+    state, restored = make_state(config, ranks), make_state(config, ranks)
+    batches = [part_of(global_batch(9, seed), ranks.rank, ranks.count) for seed in range(2)]
+    update(state, batches[:1], config.training, plan_for_steps(config), ranks)
+    save_checkpoint(folder, state, 0, ranks)
+    ranks.wait()
+    load_checkpoint(folder, restored)
+    for each in (state, restored):
+        update(each, batches[1:], config.training, plan_for_steps(config), ranks)
+    weights, others = (each.model.named_parameters() for each in (state, restored))
+    same = all(
+        torch.equal(local(weight), local(other)) for (_, weight), (_, other) in zip(weights, others, strict=True)
+    )
+    return same, {name: whole(weight.detach()).clone() for name, weight in state.model.named_parameters()}
+
+
+def several(ranks: Ranks, folder: Path) -> dict[str, object]:
     """Run functions in the same processes."""
     functions = (count_reductions, shard, take_steps_of_an_own_model, skip_an_update)
-    return {function.__name__: function(ranks) for function in functions}
+    return {
+        **{function.__name__: function(ranks) for function in functions},
+        "resume_sharded": resume_sharded(ranks, folder),
+    }
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> list[dict[str, object]]:
+def checkpoints(tmp_path_factory) -> Path:
+    """Folder for a checkpoint of two ranks."""
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, checkpoints) -> list[dict[str, object]]:
     """Results of two ranks."""
-    return in_ranks(2, tmp_path_factory.mktemp("ranks"), several)
+    return in_ranks(2, tmp_path_factory.mktemp("ranks"), several, checkpoints)
 
 
 def test_micro_batches_need_no_more_messages(results):
@@ -256,3 +285,13 @@ def test_all_ranks_skip_an_update(results):
         assert is_unchanged
         assert "source_embedding.tokens.weight" in metrics.broken
         assert metrics.broken == results[0]["skip_an_update"][0].broken
+
+
+def test_a_sharded_run_resumes_exactly_and_in_one_process(results, checkpoints):
+    assert all(is_exact for is_exact, _ in (each["resume_sharded"] for each in results))
+    config = load_recipe("tiny").override([*SMALL, MUON])
+    state = make_state(config, Ranks())
+    load_checkpoint(checkpoints, state)
+    assert state.step == 1
+    update(state, [global_batch(9, 1)], config.training, plan_for_steps(config), Ranks())
+    assert_equal(Trained([], dict(state.model.named_parameters())), Trained([], results[0]["resume_sharded"][1]))

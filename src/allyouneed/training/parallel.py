@@ -7,7 +7,7 @@ computes those of the next. FSDP2 keeps 1/N of the weights, gradients and optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed import Ranks, is_sharded, whole
+from allyouneed.training.optimizer import Optimizer
 
 Value = TypeVar("Value")
 
@@ -67,6 +68,15 @@ def accumulating(engine: nn.Module, is_last: bool) -> AbstractContextManager[Non
     FSDP2 reduces the gradients of each micro-batch, because a rank that adds them up would need memory for all of them.
     """
     return engine.no_sync() if isinstance(engine, DistributedDataParallel) and not is_last else nullcontext()
+
+
+def clear_gradients(engine: nn.Module, optimizers: Iterable[Optimizer]) -> None:
+    """Forget all gradients. DDP keeps their memory, its buckets, to which backward passes add without a copy."""
+    if isinstance(engine, DistributedDataParallel):
+        engine.zero_grad(set_to_none=False)
+        return
+    for optimizer in optimizers:
+        optimizer.clear_gradients()
 
 
 @torch.no_grad()

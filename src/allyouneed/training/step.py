@@ -23,7 +23,7 @@ from allyouneed.training.distributed import Ranks, local, whole
 from allyouneed.training.health import Health
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.optimizer import Optimizer
-from allyouneed.training.parallel import Computation, accumulating
+from allyouneed.training.parallel import Computation, accumulating, clear_gradients
 from allyouneed.training.planning.schedule import TrainingPlan
 
 _SHORTEST = Batch(torch.tensor([[EOS]]), torch.tensor([[BOS, EOS]]))  # a pair of empty sentences
@@ -171,8 +171,7 @@ def update(
         if training.clip_norm:
             nn.utils.clip_grads_with_norm_(model.parameters(), training.clip_norm, norm)
         _apply_gradients(state, plan)
-    for optimizer in state.optimizers:
-        optimizer.clear_gradients()
+    clear_gradients(state.engine, state.optimizers)
     is_used = training.clip_norm or is_logged(state.step, training, plan)
     metrics = StepMetrics(
         total_loss / tokens, total_nll / tokens, int(tokens), float(norm) if is_used else None, skipped, broken
