@@ -48,6 +48,9 @@ class Threads:
     def wait(self):
         self.barrier.wait(60)  # a broken barrier raises a RuntimeError, as a process group does
 
+    def leave(self):
+        self.barrier = None
+
 
 class Killed(BaseException):
     """Ends threads as `kill -9` ends processes: they do not clean up."""
@@ -297,7 +300,14 @@ def test_what_processes_cannot_share_is_refused(run, monkeypatch, capsys):
     os.mkfifo(run.source)
     with pytest.raises(UserError, match="several processes need an input FILE"):
         run(2)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "::1",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["allyouneed", "translate", str(POST_NORM), "a.docx"])
     with pytest.raises(SystemExit):
         main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,7 +143,7 @@ def translate(
         raise UserError(
             "--paragraphs, --columns, --retranslate and --remarks are for documents: give a FILE such as a.txt."
         )
-    several = os.environ.get("WORLD_SIZE", "1") != "1"  # of torchrun, which is loaded only if needed
+    several = training.announced_ranks() > 1
     if several and is_document and not wants_lines:
         raise UserError("several processes translate lines, not documents: add --lines, or start without torchrun.")
     processes = training.join_ranks("cpu") if several else None

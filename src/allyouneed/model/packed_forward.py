@@ -9,6 +9,7 @@ from torch import Tensor
 
 from allyouneed import kernels
 from allyouneed.config import ModelConfig
+from allyouneed.model import forks
 from allyouneed.model.packing import Packed, PackedMask, flash_attention_works
 from allyouneed.model.probe import active_probe
 from allyouneed.model.transformer import Transformer
@@ -53,6 +54,7 @@ def packed_hidden(model: Transformer, source: Packed, target: Packed) -> Tensor:
     Returns:
         Input of the pre-softmax linear, shape [target tokens, d_model].
     """
+    forks.warn_if_limited()
     memory = model.source_embedding.packed(source.ids, source.positions, source.max_length)
     memory = model.encoder(memory, PackedMask(source, source))
     x = model.target_embedding.packed(target.ids, target.positions, target.max_length)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from allyouneed.config import ModelConfig
+from allyouneed.model import forks
 from allyouneed.model.cache import DecoderCache
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer, Stack
@@ -111,6 +112,7 @@ class Transformer(nn.Module):
         plain: bool = False,
     ):
         super().__init__()
+        forks.guard()
         self.config, self.vocab_size, self.pad_id, self.plain = config, vocab_size, pad_id, plain
         target_size = target_vocab_size or vocab_size
         is_shared = config.tie_embeddings in (True, "inputs")
@@ -147,6 +149,7 @@ class Transformer(nn.Module):
 
     def encode(self, source_ids: Tensor, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
         """Encode source_ids [batch, source] to memory [batch, source, d_model] and its mask [batch, 1, 1, source]."""
+        forks.warn_if_limited()
         probe = active_probe(self, probe)
         mask = self.source_mask(source_ids)
         return self.encoder(self.source_embedding(source_ids, probe=probe), mask, probe), mask

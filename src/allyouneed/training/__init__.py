@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from allyouneed.training import clean, distil, loop, sharded_checkpoint, train
     from allyouneed.training.distil import Distillation
     from allyouneed.training.distributed import join_ranks
+    from allyouneed.training.launch import announced_ranks
     from allyouneed.training.request import Request
 
 __all__ = [
     "Distillation",
     "Request",
+    "announced_ranks",
     "as_corpora",
     "clean",
     "compile_early",
@@ -36,6 +38,7 @@ _MODULES = {
     "training_text": "allyouneed.data.corpora",
     "compile_early": "allyouneed.kernels.background",
     "Distillation": "allyouneed.training.distil",
+    "announced_ranks": "allyouneed.training.launch",
     "join_ranks": "allyouneed.training.distributed",
     "Request": "allyouneed.training.request",
 }

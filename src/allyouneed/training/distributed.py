@@ -75,6 +75,10 @@ class Ranks:
             torch.distributed.broadcast_object_list(values)
         return values[0]
 
+    def leave(self) -> None:
+        """Leave the process group, after which the end or the loss of another process does not end this one."""
+        leave_ranks(self)
+
 
 def join_ranks(device: str) -> Ranks:
     """Join the process group that torchrun announces in the environment, if any.

@@ -52,6 +52,9 @@ class Processes(Protocol):
     def wait(self) -> None:
         """Wait until all processes have called this."""
 
+    def leave(self) -> None:
+        """End the communication: the loss of another process does not end this one."""
+
 
 @dataclass(frozen=True)
 class _Alone:
@@ -62,6 +65,9 @@ class _Alone:
         return cast(Value, value)
 
     def wait(self) -> None:
+        return
+
+    def leave(self) -> None:
         return
 
 
@@ -241,6 +247,7 @@ class SharedBlocks:
             self.processes.wait()  # blocks are claimed only after the claims of a crash are removed
         except RuntimeError as error:
             raise _ended() from error
+        self.processes.leave()  # from now on, files suffice
         return done
 
     def work(self, done: int) -> None:
