@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,3 +138,25 @@ def test_another_number_of_processes_goes_on_with_the_same_batches(tmp_path):
     curve, expected = losses(tmp_path / "run"), losses(tmp_path / "whole")
     assert [step for step, _ in curve] == [step for step, _ in expected]
     assert max(abs(loss - other) for (_, loss), (_, other) in zip(curve, expected, strict=True)) < 1e-3
+
+
+def test_tasks_of_srun_train_together(undisturbed, tmp_path):
+    """As in the second script for Slurm, with the variables that srun sets; torchrun is not involved."""
+    request = dataclasses.replace(undisturbed, out=tmp_path / "run")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    tasks = [
+        subprocess.Popen(
+            as_typed(request),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **meeting, **slurm, "SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+        )
+        for rank in ("0", "1")
+    ]
+    said = [task.communicate()[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert same_weights(request.out, undisturbed.out)
+    assert not said[1]  # only rank 0 reports progress

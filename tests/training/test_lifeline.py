@@ -65,18 +65,19 @@ def test_processes_that_leave_are_not_missed(lives):
     assert made[0].ending is None
 
 
-def test_the_first_error_is_reported_once(lives, monkeypatch):
+def test_the_first_error_is_reported_once_on_each_host(lives, monkeypatch, capfd):
     (first, second, third), _ = lives("a", "a", "b")
     cause = UserError("the disk is full")
     assert second.explain(cause) is cause
-    assert cause.is_reported is False
+    assert capfd.readouterr().err == "error: the disk is full\n"
     lost = first.explain(DistBackendError("connection closed by peer"))
     assert isinstance(lost, PeerError)
-    assert (lost.is_reported, lost.exit_code) == (True, 2)
-    other = third.explain(RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer"))
-    assert (other.is_reported, str(other)) == (False, "rank 1 on a: the disk is full")
+    assert (lost.is_reported, lost.exit_code, capfd.readouterr().err) == (True, 2, "")
+    third.explain(RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer"))
+    assert capfd.readouterr().err == "error: rank 1 on a: the disk is full\n"
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert third.explain(UserError("the disk is full")).is_reported
+    assert not capfd.readouterr().err
 
 
 def test_interruptions_and_faults_keep_their_exceptions(lives):

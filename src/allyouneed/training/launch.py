@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
 from allyouneed.errors import UserError
 
 _NUMBERS = ("RANK", "LOCAL_RANK", "MASTER_PORT")  # numeric environment variables of torchrun
+_PATIENCE = 30.0  # seconds
 _SRUN = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
 
 
@@ -71,10 +73,13 @@ def local_rank() -> int:
 
 @contextmanager
 def reporting_once() -> Iterator[None]:
-    """Let only the first process of each host report an error that all found before they were in contact."""
+    """Let the first process of each host report an error that all find before they are in contact.
+
+    torchrun then ends the other processes. If it does not within half a minute, only this process has found the error.
+    """
     try:
         yield
     except UserError as error:
-        if error.is_reported is None:
-            error.is_reported = local_rank() > 0
+        if error.is_reported is None and local_rank() > 0:
+            time.sleep(_PATIENCE)
         raise

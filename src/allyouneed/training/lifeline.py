@@ -122,22 +122,21 @@ class Lifeline:
     def explain(self, error: BaseException) -> BaseException:
         """Announce an error of this process to the others, or find out which other process caused it.
 
+        The message is printed here, by one process of each host: torchrun may end this process before it exits.
+
         Returns:
             The exception to raise: the error, or a `PeerError` if the run ends for another reason.
         """
         failed = isinstance(error, RuntimeError) and not isinstance(error, UserError)
         if failed and (isinstance(error, DistError) or _COMMUNICATION.search(str(error))):
-            return self._peer_error(self._announce(_lost(_line(error)), TEMPORARY_FAILURE))
-        message = (
-            str(error) if isinstance(error, UserError | Interrupted) else f"{type(error).__name__}: {_line(error)}"
-        )
-        code = error.exit_code if isinstance(error, UserError | Interrupted) else 1
+            return _reported(self._peer_error(self._announce(_lost(_line(error)), TEMPORARY_FAILURE)))
+        message, code = f"{type(error).__name__}: {_line(error)}", 1
+        if isinstance(error, UserError | Interrupted):
+            message, code = str(error), error.exit_code
         first = self._announce(message, code)
-        if first.rank != self.rank and isinstance(error, UserError):
-            return self._peer_error(first)
-        if isinstance(error, UserError):
-            error.is_reported = False
-        return error
+        if not isinstance(error, UserError):
+            return error
+        return _reported(error if first.rank == self.rank else self._peer_error(first))
 
     def _announce(self, message: str, code: int) -> Ending:
         """Store the reason of the end, unless another process has stored one, and return that which is stored."""
@@ -203,10 +202,22 @@ class Lifeline:
         """End the process, unless the main thread does: it may wait in a collective operation."""
         if self.ending is None or self._closed.wait(_GRACE):
             return
-        error = self._peer_error(self.ending)
-        if not error.is_reported:
-            say(f"error: {error}")
-        self._exit(error.exit_code)
+        self._exit(_reported(self._peer_error(self.ending)).exit_code)
+
+
+def _reported(error: UserError) -> UserError:
+    """Print an error, unless another process does."""
+    if not error.is_reported:
+        say(f"error: {error}")
+    error.is_reported = True
+    return error
+
+
+def let_others_exit(error: BaseException) -> None:
+    """Exit after the process that ended the run, whose exit code torchrun then reports."""
+    if isinstance(error, PeerError):
+        with suppress(KeyboardInterrupt):  # SIGTERM of torchrun
+            time.sleep(_GRACE)
 
 
 def _lost(reason: str) -> str:

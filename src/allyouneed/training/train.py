@@ -38,7 +38,7 @@ from allyouneed.training.forecast import forecast
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.health import validation_warning
 from allyouneed.training.launch import is_elastic
-from allyouneed.training.lifeline import INTERVAL, MISSED
+from allyouneed.training.lifeline import INTERVAL, MISSED, let_others_exit
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.patience import metric_of
@@ -97,7 +97,10 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
             compilation = Compilation(resolved.config, device, ranks, log.show, watch)
             return _train(resolved, record, log, device, ranks, compilation)
     except BaseException as error:
-        if ranks.lifeline is None or (explained := ranks.lifeline.explain(error)) is error:
+        explained = ranks.lifeline.explain(error) if ranks.lifeline else error
+        leave_ranks(ranks)
+        let_others_exit(explained)
+        if explained is error:
             raise
         raise explained from error
     finally:
