@@ -1,6 +1,6 @@
 """Damaged and hostile files: each is used, or refused in one line, within 5 s of processor time and 1 GB of memory.
 
-    python -m benchmarks.hostile [--cases 20000] [--seed 1] [--only NAME,...] [--failures FOLDER]
+    python -m benchmarks.hostile [--cases 20000] [--minutes 60] [--seed 1] [--failures FOLDER]
     python -m benchmarks.hostile --loading
 
 A case is determined by the seed, the kind of its sample and its number. It copies a small sample (a bundle, a model of
@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
@@ -32,14 +35,29 @@ from benchmarks.measure.hostile.runner import REFUSED, USED, Found, run
 from benchmarks.measure.hostile.samples import Sample, samples
 from tests.compat import POST_NORM
 
-_SLOW, _SHARE = ("store", "run", "checkpoint", "recipe"), 0.4  # kinds that train take longer than others
+_SLOW = ("store", "run", "checkpoint", "recipe")  # kinds that train take longer than others
+_CHUNK, _SLOW_CHUNK = 40, 16  # cases of a kind before the next kind
+
+
+@dataclass
+class Row:
+    """Results of a kind of sample."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, found: Found) -> None:
+        """Count a case."""
+        self.outcomes["failed" if found.failed else found.outcome] += 1
+        self.slowest, self.seconds = max(self.slowest, found.seconds), self.seconds + found.seconds
 
 
 def main() -> int:
     """Print a Markdown table with a row for each kind of sample, and the failures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=1000, help="number of cases in all")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
+    parser.add_argument("--cases", type=int, default=1000, help="number of cases in all, rounded up")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="kinds that contain one of these texts, separated by commas")
     parser.add_argument("--failures", type=Path, help="folder for the first case of each failure")
@@ -48,18 +66,42 @@ def main() -> int:
     if arguments.loading:
         return measure_loading()
     torch.set_num_threads(1)
-    failures: Counter[str] = Counter()
-    print("| sample | cases | used | refused | failed | slowest, s | time, s |\n| --- |" + " ---: |" * 6, flush=True)
+    end, failures = time.monotonic() + 60 * arguments.minutes, Counter[str]()
     with tempfile.TemporaryDirectory() as temporary:
         chosen = arguments.only.split(",")
         found = {k: each for k, each in samples(Path(temporary)).items() if any(text in k for text in chosen)}
-        total = Counter[str]()
-        for name, count in counts(list(found), arguments.cases).items():
-            total += _report(name, found[name], range(arguments.first, arguments.first + count), arguments, failures)
-    print(f"| all | {total.total():,} | {' | '.join(f'{total[each]:,}' for each in (USED, REFUSED, 'failed'))} | | |")
+        for sample in found.values():
+            _warm_up(sample)
+        rows = {name: Row() for name in found}
+        for name, numbers in _chunks(list(found)):
+            if time.monotonic() > end or sum(row.outcomes.total() for row in rows.values()) >= arguments.cases:
+                break
+            for case in run(found[name], f"{arguments.seed} {name}", numbers):
+                rows[name].add(case)
+                if case.failed:
+                    _report_failure(name, case, failures, arguments.failures)
+    _print_table(rows)
     for failure, number in failures.most_common():
         print(f"- {failure}: {number}")
     return 1 if failures else 0
+
+
+def _chunks(names: list[str]) -> Iterator[tuple[str, range]]:
+    """Yield each kind in turn with the numbers of its next cases, without end."""
+    for turn in count():
+        for name in names:
+            size = _SLOW_CHUNK if name in _SLOW else _CHUNK
+            yield name, range(turn * size, (turn + 1) * size)
+
+
+def _print_table(rows: Mapping[str, Row]) -> None:
+    print("| sample | cases | used | refused | failed | slowest, s | processor time, s |\n| --- |" + " ---: |" * 6)
+    total = Row(sum((row.outcomes for row in rows.values()), Counter[str]()))
+    total.slowest = max(row.slowest for row in rows.values())
+    total.seconds = sum(row.seconds for row in rows.values())
+    for name, row in {**rows, "all": total}.items():
+        cells = " | ".join(f"{row.outcomes[each]:,}" for each in (USED, REFUSED, "failed"))
+        print(f"| {name} | {row.outcomes.total():,} | {cells} | {row.slowest:.1f} | {row.seconds:.0f} |")
 
 
 def measure_loading() -> int:
@@ -83,32 +125,6 @@ def _seconds_to_load(run: Path) -> float:
     return time.perf_counter() - began
 
 
-def counts(names: list[str], cases: int) -> dict[str, int]:
-    """Divide a number of cases among kinds."""
-    shares = {name: _SHARE if name in _SLOW else 1.0 for name in names}
-    return {name: max(1, round(cases * share / sum(shares.values()))) for name, share in shares.items()}
-
-
-def _report(
-    name: str, sample: Sample, numbers: range, arguments: argparse.Namespace, failures: Counter[str]
-) -> Counter[str]:
-    """Run the cases of a kind, and print its row."""
-    _warm_up(sample)
-    outcomes, slowest, seconds, began = Counter[str](), 0.0, 0.0, time.monotonic()
-    for found in run(sample, f"{arguments.seed} {name}", numbers):
-        outcomes["failed" if found.failed else found.outcome] += 1
-        slowest, seconds = max(slowest, found.seconds), seconds + found.seconds
-        if found.failed:
-            failure = f"{name}: {found.outcome}"
-            failures[failure] += 1
-            if arguments.failures and failures[failure] == 1:
-                _store(arguments.failures, name, found)
-    cells = " | ".join(f"{outcomes[each]:,}" for each in (USED, REFUSED, "failed"))
-    took = time.monotonic() - began
-    print(f"| {name} | {outcomes.total():,} | {cells} | {slowest:.1f} | {seconds:.0f} of {took:.0f} |", flush=True)
-    return outcomes
-
-
 def _warm_up(sample: Sample) -> None:
     """Use a sample as it is, so that the processes of the cases have all modules and kernels."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -118,10 +134,17 @@ def _warm_up(sample: Sample) -> None:
     gc.freeze()
 
 
-def _store(folder: Path, name: str, found: Found) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name} {found.number}.txt".replace(" ", "-")
-    file.write_text(f"{name} {found.number}\n{found.outcome}\n{found.details}")
+def _report_failure(name: str, found: Found, failures: Counter[str], folder: Path | None) -> None:
+    """Count a failure; the first of its kind is reported at once, and stored."""
+    failure = f"{name}: {found.outcome}"
+    failures[failure] += 1
+    if failures[failure] > 1:
+        return
+    print(f"{name} {found.number}: {found.outcome}", file=sys.stderr, flush=True)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{name} {found.number}.txt".replace(" ", "-")
+        file.write_text(f"{name} {found.number}\n{found.outcome}\n{found.details}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from allyouneed.files import (
     check_folder,
     check_output,
     new_folder,
-    read_json,
     read_tensors,
     recover_all,
     recover_folder,
@@ -22,6 +22,7 @@ from allyouneed.files import (
     write_file,
     write_folder,
 )
+from allyouneed.untrusted import read_typed
 
 
 def test_a_folder_is_replaced_atomically(tmp_path):
@@ -36,7 +37,7 @@ def test_a_folder_is_replaced_atomically(tmp_path):
 def test_a_file_name_that_is_not_utf8_survives_json(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     write_file(tmp_path / "a.json", to_json({"file": name}))
-    assert read_json(tmp_path / "a.json", "Do this.") == {"file": name}
+    assert read_typed(tmp_path / "a.json", dict[str, Any], "Do this.", any_text=True) == {"file": name}
 
 
 @pytest.mark.parametrize("damage", ["truncate", "change", "delete", "manifest"])
@@ -169,12 +170,12 @@ def test_tensors_round_trip(tmp_path):
 def test_invalid_json_is_refused(tmp_path, content):
     path = tmp_path / "facts.json"
     path.write_text('{"a": 1}')
-    assert read_json(path, "Do this.", lambda facts: facts["a"]) == {"a": 1}
+    assert read_typed(path, dict[Literal["a"], int], "Do this.") == {"a": 1}
     path.write_text(content, encoding="latin-1")
     with pytest.raises(
-        UserError, match=r"facts\.json: (damaged, or not the expected JSON \(.+\)|content = .+)\. Do this\."
+        UserError, match=r"facts\.json: (damaged, or not the expected JSON \(.+\)|(content|b.*) = .+)\. Do this\."
     ):
-        read_json(path, "Do this.", lambda facts: facts["a"])
+        read_typed(path, dict[Literal["a"], int], "Do this.")
 
 
 def test_a_read_error_without_a_system_message_is_reported(tmp_path, monkeypatch):

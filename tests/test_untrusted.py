@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
 from pydantic import BaseModel
 
-from allyouneed.bundle import load_bundle
+from allyouneed.bundle import build_model, load_bundle
 from allyouneed.config import load_recipe
+from allyouneed.data.tokens.sentencepiece_model import PieceKind, read_model
+from allyouneed.data.tokens.tokenizer import load_tokenizer
 from allyouneed.data.tokens.vocabulary import load_tokenizers
 from allyouneed.errors import UserError
 from allyouneed.exchange import describe_model, import_bundle, verify_checksums
 from allyouneed.exchange.reading.yaml_text import read_yaml
-from allyouneed.files import check_folder, read_json, read_tensors, tensor_bytes
+from allyouneed.files import check_folder, read_tensors, tensor_bytes
+from allyouneed.translation.translator import Translator
 from allyouneed.untrusted import count_elements, parse_json, read_regular, read_typed
 from tests.compat import POST_NORM
 from tests.test_bundle import rewritten, with_facts
@@ -30,7 +35,7 @@ def test_deep_json_and_text_that_is_not_unicode(text, tmp_path):
     (tmp_path / "a.json").write_text('{"a": ' + text + "}")
     if "ud800" not in text:
         with pytest.raises(UserError, match=r"a\.json: damaged, or not the expected JSON \(.+\)\. Do this\."):
-            read_json(tmp_path / "a.json", "Do this.")
+            read_typed(tmp_path / "a.json", dict[str, Any], "Do this.", any_text=True)
     assert parse_json("[" * 49 + "]" * 49)
 
 
@@ -211,6 +216,30 @@ def test_an_imported_tokenizer_is_typed(change, tmp_path):
             continue
         with pytest.raises(UserError, match=message):
             load_tokenizers(tmp_path)
+
+
+def test_pieces_of_a_tokenizer(tmp_path):
+    model = read_model((POST_NORM / "tokenizer.model").read_bytes())
+    normal = [model.pieces[0]._replace(kind=PieceKind.NORMAL, text="a"), *model.pieces[1:]]
+    infinite = [*model.pieces[:9], model.pieces[9]._replace(score=math.inf), *model.pieces[10:]]
+    two = [*model.pieces[:9], model.pieces[9]._replace(kind=PieceKind.UNKNOWN), *model.pieces[10:]]
+    for number, pieces in enumerate((normal, infinite, two, model.pieces[1:], model.pieces[:1], [*model.pieces] * 2)):
+        path = tmp_path / f"{number}.model"
+        path.write_bytes(replace(model, pieces=list(pieces)).as_bytes())
+        with pytest.raises(UserError, match=rf"{number}\.model: missing, or not a SentencePiece model"):
+            load_tokenizer(path)
+
+
+def test_characters_that_have_more_tokens_than_the_model_positions():
+    bundle = load_bundle(POST_NORM)
+    sizes = {"positions": "learned", "max_positions": 3, "source_end": False}
+    config = bundle.config.replace(model=sizes, data={"max_length": 1}, search={"max_extra_length": 1})
+    model = build_model(config.model, bundle.tokenizer)
+    for longest in (1, 2, 3):
+        translator = Translator(replace(bundle, model=model, config=config, longest_source=longest), inter_threads=1)
+        for beam_size in (1, 2):
+            for text in ("🙂🙂", "漢字 a", "\u200b"):
+                assert translator.translate(text, beam_size=beam_size).pieces >= 1
 
 
 def test_a_tokenizer_of_garbage(tmp_path):

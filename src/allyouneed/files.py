@@ -13,7 +13,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
@@ -301,25 +301,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """Serialise named tensors in the safetensors format."""
     return tensors_to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-
-
-def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], object] = lambda _: None) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: The file.
-        remedy: Advice to the user, appended to error messages.
-        check: Validator, which raises ValueError, KeyError, TypeError or AttributeError for invalid content.
-
-    Raises:
-        UserError: If the file is missing, too large, nested too deeply, no JSON object, or does not pass `check`.
-    """
-    content = read_typed(path, dict[str, Any], remedy, any_text=True)
-    try:
-        check(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedFile(f"{path}: damaged, or not the expected JSON ({_line(error)}). {remedy}") from error
-    return content
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:

@@ -33,8 +33,7 @@ from tests.fuzz.samples import targets
 
 DATA = Path(__file__).parents[3] / "tests" / "exchange" / "data"
 COMPAT = Path(__file__).parents[3] / "tests" / "compat"
-RECIPE = """description = "a recipe"
-[model]
+RECIPE = """[model]
 d_model = 16
 d_ff = 32
 num_heads = 2

@@ -17,6 +17,7 @@ from torch import Tensor
 from allyouneed.data.mixture import Mixture
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
+from allyouneed.errors import UserError
 
 _PART = 1 << 20  # sentences whose lengths are computed at a time
 
@@ -67,8 +68,17 @@ class BatchOrder:
         self._batches: list[np.ndarray] = []
 
     def next(self, position: Position) -> tuple[np.ndarray, Position]:
-        """Return the batch at a position, as pair indices of shape [pairs], and the position after it."""
+        """Return the batch at a position, as pair indices of shape [pairs], and the position after it.
+
+        Raises:
+            UserError: If an epoch has fewer batches.
+        """
         batches = self.epoch_batches(position.epoch)
+        if position.batch >= len(batches):
+            raise UserError(
+                f"the checkpoint is at batch {position.batch:,}, but an epoch has {len(batches):,}. Delete the "
+                "checkpoint, or restore the prepared text."
+            )
         is_last = position.batch + 1 >= len(batches)
         following = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, position.batch + 1)
         return batches[position.batch].astype(np.int64), following

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from allyouneed.data.files.encoding import MAX_BAD_SHARE, advice, guess_encoding, is_utf8
 from allyouneed.data.files.formats import RawPair, open_parts
@@ -21,6 +23,7 @@ from allyouneed.data.inspection.findings import EXAMPLES, finding_lines
 from allyouneed.errors import UserError
 from allyouneed.progress import RateLines
 
+Count = Annotated[int, Field(strict=True, ge=0)]
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\u00ad \u3000"  # spaces, joiners and marks without a width
 _MOST_NAMED = 3  # files in a line of the report
 _EXEMPT_FROM_RATIO = 8  # tokens; the lengths of short sentences may differ by more
@@ -44,11 +47,11 @@ class CorpusReport:
     """
 
     files: list[str]
-    pairs: int = 0
-    kept: int = 0
-    source_tokens: int = 0
-    target_tokens: int = 0
-    longest_source: int = 0
+    pairs: Count = 0
+    kept: Count = 0
+    source_tokens: Count = 0
+    target_tokens: Count = 0
+    longest_source: Count = 0
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
     repaired: dict[str, dict[str, Any]] = field(default_factory=dict)
     histograms: dict[str, Any] = field(default_factory=dict)

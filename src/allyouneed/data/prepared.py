@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from allyouneed.config import DataConfig
 from allyouneed.config.descriptions import shown
@@ -24,7 +24,8 @@ from allyouneed.data.store import STORE, PairStore, open_store, store_facts, sto
 from allyouneed.data.store_check import check_store
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.files import check_files, read_json, read_sealed, sha256, write_file, write_sealed
+from allyouneed.files import check_files, read_sealed, sha256, write_file, write_sealed
+from allyouneed.untrusted import read_typed
 
 _CORPORA = "corpora"  # statistics of each corpus, where there are several
 _ORIGIN = "origin"  # text and settings
@@ -62,12 +63,30 @@ def _files(path: Path) -> list[Path]:
     return [each for each in (sorted(path.rglob("*")) if path.is_dir() else [path]) if each.is_file()]
 
 
-class _Content(BaseModel):
-    """Content of `corpus.json`; earlier versions wrote no checksums."""
+class _Texts(BaseModel):
+    """Content of `valid.json`."""
 
-    train: dict[str, Any]
-    valid: dict[str, Any]
+    pairs: list[tuple[str, str]]
+
+
+class _Content(BaseModel):
+    """Content of `corpus.json`; earlier versions wrote no checksums, no origin and no checksums of the text."""
+
+    train: CorpusReport
+    valid: CorpusReport
+    corpora: dict[str, list[CorpusReport]] = {}
+    origin: dict[str, Any] | None = None
+    contents: list[tuple[str, str]] | None = None
     files: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check_lines(self) -> _Content:
+        for report in (self.train, self.valid, *(each for part in self.corpora.values() for each in part)):
+            try:
+                _ = list(report.lines())
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"a report lacks an entry, or it has another type ({error})") from error
+        return self
 
 
 class PreparedData:
@@ -167,7 +186,7 @@ class PreparedData:
             UserError: If the file is missing, damaged or cannot be read.
         """
         self._check_used()
-        return [tuple(pair) for pair in read_json(self._texts, self._remedy, lambda texts: texts["pairs"])["pairs"]]
+        return read_typed(self._texts, _Texts, self._remedy).pairs
 
     def report_lines(self) -> Iterator[str]:
         """Yield the lines of a readable report on each corpus, and the numbers of all if there are several."""

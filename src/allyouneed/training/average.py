@@ -32,14 +32,18 @@ def intact(snapshots: Snapshots, steps: Sequence[int], show: Callable[[str], Non
 
 
 def average(snapshots: Snapshots, steps: Sequence[int]) -> dict[str, Tensor]:
-    """Average one or more snapshots in fp32; raises `UserError` like `Snapshots.load`.
+    """Average one or more snapshots in fp32; raises `UserError` like `Snapshots.load`, and if they do not match.
 
     Weights that are equal in all snapshots, such as frozen ones, are kept exactly.
     """
     first = snapshots.load(steps[0])
     mean, constant = {name: tensor.float() / len(steps) for name, tensor in first.items()}, set(first)
+    shapes = {name: tensor.shape for name, tensor in first.items()}
     for step in steps[1:]:
-        for name, tensor in snapshots.load(step).items():
+        weights = snapshots.load(step)
+        if {name: tensor.shape for name, tensor in weights.items()} != shapes:
+            raise DamagedFile(f"{snapshots.path(step)}: has other weights than {snapshots.path(steps[0])}. Delete it.")
+        for name, tensor in weights.items():
             if name in constant and not torch.equal(tensor, first[name]):
                 constant.discard(name)
             torch.add(mean[name], tensor.float(), alpha=1 / len(steps), out=mean[name])

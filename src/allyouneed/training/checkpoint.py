@@ -10,23 +10,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from allyouneed import training
 from allyouneed.bundle import check_weights, weights_of
 from allyouneed.data.batches import Position
 from allyouneed.errors import UserError
-from allyouneed.files import check_folder, delete_folder, read_json, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.files import check_folder, delete_folder, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.training.distributed import Ranks, assign, is_sharded, local
 from allyouneed.training.health import Health
 from allyouneed.training.step import Totals, TrainingState
+from allyouneed.untrusted import read_typed
 
 _KEPT = 2
+_SCALAR = torch.Size([])
+_Count = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _WEIGHTS, _MOMENTS = "model.safetensors", "optimizer.safetensors"
 _OF_MODEL, _OF_OPTIMIZER = "model/", "optimizer/"  # prefixes of the names of sharded tensors
 SHARDS = "shard-*.safetensors"  # names that PyTorch gives
+
+
+class _Best(BaseModel):
+    step: _Count = 0
+    quality: _Number = 0.0
+    loss: _Number = 0.0
+
+
+class _Facts(BaseModel):
+    """Content of `state.json`."""
+
+    step: _Count
+    epoch: _Count
+    index: _Count
+    seconds: _Number
+    best: _Best
+    validations_without_gain: _Count
+    since_log: Totals
+    health: Health = Field(default_factory=Health)  # absent in checkpoints of earlier versions
+    log_bytes: _Count
 
 
 def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: Ranks | None = None) -> None:
@@ -92,24 +118,25 @@ def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None)
     remedy = f"Delete {newest} and run the same command again: it then {fallback}."
     is_sharded_form = any(newest.glob(SHARDS))
     check_folder(newest, ("state.json",) if is_sharded_form else (_WEIGHTS, _MOMENTS, "state.json"), remedy)
-    keys = ("step", "epoch", "index", "seconds", "best", "validations_without_gain", "since_log", "log_bytes")
-    facts = read_json(newest / "state.json", remedy, lambda facts: [facts[key] for key in keys])
+    facts = read_typed(newest / "state.json", _Facts, remedy)
     if is_sharded_form:
-        _restore_shards(newest, state)
+        _restore_shards(newest, state, remedy)
     else:
         weights = read_tensors(newest / _WEIGHTS)
         check_weights(state.model, weights, newest / _WEIGHTS)
         for name, parameter in state.model.named_parameters():
             assign(parameter, weights[name])
         moments = read_tensors(newest / _MOMENTS)
-        for name, slot in _slots(state, {name: tensor.shape for name, tensor in moments.items()}).items():
+        if infinite := next((name for name, tensor in moments.items() if not tensor.isfinite().all()), None):
+            raise UserError(f"{newest / _MOMENTS}: {infinite[:80]!r} is not finite. {remedy}")
+        shapes = {name: tensor.shape for name, tensor in moments.items()}
+        for name, slot in _slots(state, shapes, newest, remedy).items():
             assign(slot, moments[name])
-    state.step, state.seconds, state.best = facts["step"], facts["seconds"], facts["best"]
-    state.position = Position(facts["epoch"], facts["index"])
-    state.validations_without_gain = facts["validations_without_gain"]
-    state.since_log = Totals(**facts["since_log"])
-    state.health = Health(**facts.get("health", {}))  # absent in checkpoints of earlier versions
-    return facts["log_bytes"]
+    state.step, state.seconds, state.best = facts.step, facts.seconds, facts.best.model_dump(exclude_unset=True)
+    state.position = Position(facts.epoch, facts.index)
+    state.validations_without_gain = facts.validations_without_gain
+    state.since_log, state.health = facts.since_log, facts.health
+    return facts.log_bytes
 
 
 def progress(folder: Path) -> tuple[int, float]:
@@ -122,8 +149,8 @@ def progress(folder: Path) -> tuple[int, float]:
     if not saved:
         return 0, 0.0
     remedy = f"Delete {saved[-1]} and run the same command again."
-    facts = read_json(saved[-1] / "state.json", remedy, lambda facts: (facts["step"], facts["seconds"]))
-    return facts["step"], facts["seconds"]
+    facts = read_typed(saved[-1] / "state.json", _Facts, remedy)
+    return facts.step, facts.seconds
 
 
 def newest_checkpoint(folder: Path) -> str | None:
@@ -158,25 +185,32 @@ def _with_prefixes(weights: Mapping[str, Tensor], moments: Mapping[str, Tensor])
     return named | {f"{_OF_OPTIMIZER}{name}": tensor for name, tensor in moments.items()}
 
 
-def _restore_shards(folder: Path, state: TrainingState) -> None:
+def _restore_shards(folder: Path, state: TrainingState, remedy: str) -> None:
     """Read a checkpoint that all ranks have written; the model may be sharded among other ranks, or whole."""
     parameters, shards = dict(state.model.named_parameters()), training.sharded_checkpoint
     shapes = {name.removeprefix(_OF_OPTIMIZER): shape for name, shape in shards.shapes_of_shards(folder).items()}
-    slots = _slots(state, {name: shape for name, shape in shapes.items() if not name.startswith(_OF_MODEL)})
+    slots = _slots(
+        state, {name: shape for name, shape in shapes.items() if not name.startswith(_OF_MODEL)}, folder, remedy
+    )
     shards.read_shards(folder, _with_prefixes(parameters, slots))
     for name, parameter in parameters.items():
         if not bool(local(parameter).isfinite().all()):
             raise UserError(f"{folder}: {name} has values that are not finite numbers. Delete this checkpoint.")
 
 
-def _slots(state: TrainingState, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+def _slots(state: TrainingState, shapes: Mapping[str, torch.Size], folder: Path, remedy: str) -> dict[str, Tensor]:
     """Make the tensors of the optimizers' state, which are to be overwritten, by the names of `_optimizer_tensors`."""
     parameters = dict(state.model.named_parameters())
     owner = {p: o for o in state.optimizers for group in o.param_groups for p in group["params"]}
     slots: dict[str, Tensor] = {}
     for name, shape in shapes.items():
-        parameter, key = parameters[name.partition("|")[0]], name.partition("|")[2]
+        parameter, key = parameters.get(name.partition("|")[0]), name.partition("|")[2]
+        if parameter is None or parameter not in owner or shape not in (parameter.shape, _SCALAR):
+            raise UserError(f"{folder}: {name[:80]!r} is not a state of the optimizer of this model. {remedy}")
         is_alike = shape == parameter.shape  # and sharded in the same way
         slots[name] = torch.zeros_like(parameter) if is_alike else torch.zeros(shape, device=parameter.device)
         owner[parameter].state[parameter][key] = slots[name]
+    for optimizer in state.optimizers:
+        if len({(*sorted(values),) for values in optimizer.state.values()}) > 1:
+            raise UserError(f"{folder}: lacks a part of the state of a parameter's optimizer. {remedy}")
     return slots

@@ -59,7 +59,9 @@ class TextSplitter:
     def _parts(self, text: str, ids: list[int]) -> list[TextPart]:
         if len(ids) < self.max_tokens:
             return [TextPart([*ids, EOS], "")] if ids else []
-        return [TextPart([*self.tokenizer.encode(part), EOS], separator) for part, separator in self.cut(text)]
+        most = max(1, self.max_tokens - 1)  # fewer than a character may have, and positions may not suffice for more
+        parts = ((self.tokenizer.encode(part)[:most], separator) for part, separator in self.cut(text))
+        return [TextPart([*ids, EOS], separator) for ids, separator in parts if ids]
 
     def cut(self, text: str) -> list[tuple[str, str]]:
         """Cut a text into parts that the model can translate, with the text between their translations."""

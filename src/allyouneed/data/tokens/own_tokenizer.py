@@ -7,10 +7,12 @@ from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from pathlib import Path
 
-from allyouneed.data.tokens.sentencepiece_model import ModelFile, read_model
+from allyouneed.data.tokens.sentencepiece_model import ModelFile, open_model, read_model
 from allyouneed.data.tokens.tokenizer import Tokenizer
 from allyouneed.errors import UserError
+from allyouneed.untrusted import read_regular
 
+_LARGEST = 1 << 28  # bytes
 _EXAMINED = 65_536  # bytes at the beginning of a file by which its format is recognised
 _EXAMINED_LINES = 50
 _OTHER_FORMATS = {  # what the beginning of other formats looks like
@@ -47,12 +49,12 @@ def _read(path: Path) -> ModelFile:
     if path.is_dir():
         raise UserError(f"{path}: a folder. Give the .model file that SentencePiece writes.")
     try:
-        content = path.read_bytes()
+        content = read_regular(path, _LARGEST)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     try:
         model = read_model(content)
-        Tokenizer(content)
+        open_model(content)
     except (ValueError, RuntimeError) as error:
         raise _error(path, content) from error
     return model

@@ -122,7 +122,8 @@ def open_model(content: bytes) -> sentencepiece.SentencePieceProcessor:
     """Load a serialised model to segment text.
 
     Raises:
-        RuntimeError: If it is something else, or one of its pieces is not text or has a score that is not finite.
+        RuntimeError: If it is something else, one of its pieces is not text or has a score that is not finite, or not
+            exactly one is the unknown token.
     """
     processor = sentencepiece.SentencePieceProcessor()
     try:
@@ -133,6 +134,8 @@ def open_model(content: bytes) -> sentencepiece.SentencePieceProcessor:
         raise RuntimeError("a piece is not valid Unicode") from error
     if not all(map(math.isfinite, processor.get_score(ids))):
         raise RuntimeError("a score is not a finite number")
+    if sum(processor.is_unknown(ids)) != 1:
+        raise RuntimeError("not exactly one piece is the unknown token")
     return processor
 
 

@@ -33,6 +33,9 @@ class Tokenizer:
     Args:
         model: A serialised SentencePiece model.
         target: Tokenizer of the target language with a separate vocabulary; None if both languages share this one.
+
+    Raises:
+        RuntimeError: If it is not such a model: text that becomes padding would be no text to the model.
     """
 
     code = ""  # of the target language, see `with_code`
@@ -41,6 +44,9 @@ class Tokenizer:
         self.model = model
         self.target = target or self
         self._processor = open_model(model)
+        own = self._processor
+        if own.vocab_size() <= EOS or not own.is_unknown(UNK) or not all(map(own.is_control, _NOT_TEXT)):
+            raise RuntimeError("ids 0 to 3 are not those of the padding, unknown, start and end tokens")
         self._pieces = self._processor.id_to_piece(list(range(self._processor.vocab_size())))
 
     def __len__(self) -> int:
@@ -53,8 +59,11 @@ class Tokenizer:
 
     @cached_property
     def content(self) -> ModelFile:
-        """The pieces of the model, parsed at the first access."""
-        return read_model(self.model)
+        """The pieces of the model, parsed at the first access; raises `UserError` if they are damaged."""
+        try:
+            return read_model(self.model)
+        except ValueError as error:
+            raise UserError(f"the tokenizer is damaged ({error}). Get the model or the tokenizer again.") from error
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:

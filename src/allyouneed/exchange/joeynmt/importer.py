@@ -51,7 +51,7 @@ _DECODER = StackNames(
 _SYMBOLS = ("unk_token", "pad_token", "bos_token", "eos_token")  # in Joey NMT's order
 _SPECIAL = ("pad_token", "unk_token", "bos_token", "eos_token")
 _STAND_INS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
-_LARGEST_VOCABULARY = 1 << 28  # bytes
+_LARGEST_VOCABULARY = 1 << 25  # bytes
 
 
 def import_joeynmt(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:

@@ -17,7 +17,7 @@ from allyouneed.data.tokens.sentencepiece_model import open_model
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary
 from allyouneed.errors import UserError
 
-LARGEST_VOCABULARY = 1 << 28  # bytes
+LARGEST_VOCABULARY = 1 << 25  # bytes
 _END, _UNKNOWN = ("</s>", "eos"), ("<unk>", "UNK")  # the second name is Nematus's, for rows 0 and 1
 _LINE = re.compile(
     r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^']|'')*)'|(?P<plain>.+?))\s*:\s+(?P<row>\d{1,9})\s*"""
