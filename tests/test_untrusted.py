@@ -247,3 +247,10 @@ def test_a_tokenizer_of_garbage(tmp_path):
         with pytest.raises(UserError, match=r"tokenizer\.model: missing, or not a SentencePiece model"):
             load_bundle(rewritten(tmp_path / str(len(content)), "tokenizer.model", lambda _, new=content: new))
     assert load_bundle(POST_NORM)
+
+
+def test_messages_with_names_from_hostile_files_are_short():
+    message = str(UserError("sample: has no " + "(" * 200_000 + ". Get it again."))
+    assert len(message) < 2000
+    assert message.startswith("sample: has no ((")
+    assert message.endswith("((. Get it again.")

@@ -1,5 +1,7 @@
 """The exceptions for errors that the user can correct."""
 
+_LONGEST = 2000  # characters of a message, which may have names from files of other people
+
 
 class UserError(Exception):
     """Error in the user's input.
@@ -14,6 +16,11 @@ class UserError(Exception):
 
     exit_code: int = 2
     is_reported: bool | None = None
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        half = _LONGEST // 2 - 5
+        return message if len(message) <= _LONGEST else f"{message[:half]} ... {message[-half:]}"
 
 
 class DamagedFile(UserError):

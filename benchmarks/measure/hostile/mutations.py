@@ -39,7 +39,7 @@ def mutate(folder: Path, part: str, turn: int, chance: random.Random) -> None:
             change(path, chance)
     for manifest in (folder / part).rglob(MANIFEST):
         if chance.random() < 0.97:
-            _restore_checksums(manifest)
+            restore_checksums(manifest)
         else:
             _change_content(manifest, chance)
 
@@ -48,7 +48,7 @@ def _is_changed(path: Path) -> bool:
     return path.suffix not in (".md", ".html") and path.name not in (MANIFEST, ".lock")
 
 
-def _restore_checksums(manifest: Path) -> None:
+def restore_checksums(manifest: Path) -> None:
     """Make checksums those of the changed files, so that more than the check of the checksums sees them."""
     folder, sums = manifest.parent, {}
     for path in folder.iterdir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import zipfile
@@ -26,6 +27,7 @@ from allyouneed.insight import twins
 from allyouneed.training.train import train
 from allyouneed.translation.draft_memory import learn_drafts
 from benchmarks.measure.hostile import uses
+from benchmarks.measure.hostile.mutations import restore_checksums
 from tests.compat import POST_NORM
 from tests.conftest import silent, toy_pairs
 from tests.exchange import test_opennmt_joeynmt as opennmt
@@ -142,6 +144,8 @@ def _training(folder: Path) -> dict[str, Sample]:
     train(uses.prepared_request(shared, shared / "first"), silent())
     shutil.rmtree(shared / "first")
     train(uses.run_request(resumed, 2), silent())
+    for folder in (shared, resumed):
+        _remove_seals(folder)
     recipe.mkdir()
     (recipe / "own.toml").write_text(RECIPE)
     return {
@@ -150,6 +154,17 @@ def _training(folder: Path) -> dict[str, Sample]:
         "checkpoint": Sample(resumed, uses.use_run, "run/checkpoints"),
         "recipe": Sample(recipe, uses.use_recipe),
     }
+
+
+def _remove_seals(folder: Path) -> None:
+    """Remove checksums inside JSON, as earlier versions wrote it: else only their check would see changes."""
+    for path in folder.rglob("*.json"):
+        if path.name != MANIFEST:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            sums = {"checksum", "crc32", *(("files",) if path.name == "corpus.json" else ())}
+            path.write_text(json.dumps({name: value for name, value in content.items() if name not in sums}))
+    for manifest in folder.rglob(MANIFEST):
+        restore_checksums(manifest)
 
 
 def _tables(folder: Path) -> dict[str, Sample]:
