@@ -12,7 +12,7 @@ import torch
 from allyouneed.config import ModelConfig, TrainingConfig
 from allyouneed.data.batches import BatchOrder, Position
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import open_store, write_store
+from allyouneed.data.store import PairStore, Sentences, open_store, write_store
 from allyouneed.data.store_check import check_store
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.errors import UserError
@@ -97,25 +97,24 @@ def test_the_state_of_the_optimizer_fits_the_model(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "code", "at", "number", "message"),
+    ("ids", "offsets", "message"),
     [
-        ("source.ids", "<i4", 0, 0, None),
-        ("source.ids", "<i4", 1, -1, r"source\.ids has a token that is not one of the 9"),
-        ("target.ids", "<i4", 2, 5, r"target\.ids has a token that is not one of the 5"),
-        ("source.offsets", "<i8", 1, 2**40, "does not ascend"),
-        ("target.offsets", "<i8", 0, 1, "does not begin at 0"),
+        ([4, 3, 4], [0, 1, 3], None),
+        ([4, -1, 4], [0, 1, 3], "ids has a token that is not one of the 5"),
+        ([4, 3, 5], [0, 1, 3], "ids has a token that is not one of the 5"),
+        ([4, 3, 4], [0, 2**40, 3], "offsets does not ascend"),
+        ([4, 3, 4], [1, 2, 3], "offsets does not begin at 0"),
+        ([4, 3, 4], [0, 1, 2], "offsets does not begin at 0 and end at the last token"),
     ],
 )
-def test_numbers_of_prepared_text_are_in_bounds(file, code, at, number, message, tmp_path):
-    block = TokenIds(np.array([4, 3, 4], dtype=np.int32), np.array([1, 2]))
-    write_store(tmp_path, [(block, block)])
-    numbers = np.fromfile(tmp_path / file, dtype=code)
-    numbers[at] = number
-    numbers.tofile(tmp_path / file)
+def test_numbers_of_prepared_text_are_in_bounds(ids, offsets, message, tmp_path):
+    side = Sentences(np.array(ids, dtype=np.int32), np.array(offsets))
+    good = Sentences(np.array([4, 3, 4], dtype=np.int32), np.array([0, 1, 3]))
     if message is None:
-        return check_store(open_store(tmp_path), (9, 5), tmp_path)
-    with pytest.raises(UserError, match=rf"{message}.*Delete the prepared text"):
-        check_store(open_store(tmp_path), (9, 5), tmp_path)
+        return check_store(PairStore(side, good), (5, 5), tmp_path)
+    for name, store in (("source", PairStore(side, good)), ("target", PairStore(good, side))):
+        with pytest.raises(UserError, match=rf"{name}\.{message}.*Delete the prepared text"):
+            check_store(store, (5, 5), tmp_path)
     return None
 
 
@@ -133,8 +132,8 @@ def test_a_position_beyond_the_text(tmp_path):
         ({"valid": {"files": [], "kept": -1}}, r"valid\.kept = -1"),
         ({"valid": {"files": [], "pairs": "1"}}, r"valid\.pairs = '1'"),
         ({"corpora": {"train": [1]}}, r"corpora\.train\.0 = 1"),
-        ({"train": {"files": [], "dropped": {"a": {}}}}, "damaged"),
-        ({"train": {"files": [], "findings": [{}]}}, "damaged"),
+        ({"train": {"files": [], "dropped": {"a": {}}}}, "content = .*a report lacks an entry"),
+        ({"train": {"files": [], "findings": [{}]}}, "content = .*a report lacks an entry"),
     ],
 )
 def test_reports_of_prepared_text_are_typed(changes, message, tmp_path):
@@ -167,5 +166,5 @@ def test_a_record_of_a_run_is_typed(changes, message, tmp_path):
         assert plans is not None
         assert plans.last.fixed == ("warmup",)
         return
-    with pytest.raises(UserError, match=rf"run\.json: {message}.*Give another --out"):
+    with pytest.raises(UserError, match=rf"run\.json: {message}.*ive another --out"):
         RunRecord(path)

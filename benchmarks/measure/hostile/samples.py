@@ -158,6 +158,8 @@ def _training(folder: Path) -> dict[str, Sample]:
 
 def _remove_seals(folder: Path) -> None:
     """Remove checksums inside JSON, as earlier versions wrote it: else only their check would see changes."""
+    for copy in folder.rglob("*.copy"):
+        copy.unlink()
     for path in folder.rglob("*.json"):
         if path.name != MANIFEST:
             content = json.loads(path.read_text(encoding="utf-8"))
