@@ -1,8 +1,8 @@
 """Checkpoints that restore the training state exactly: a resumed run takes the same steps as an uninterrupted one.
 
-`checkpoints/step-N/` holds weights and optimizer state (safetensors) and all other state (JSON), written atomically. If
-they are sharded, each rank writes its part (`sharded_checkpoint.py`). Any number of ranks can resume. The last two
-checkpoints are kept, in case the newest is damaged.
+`checkpoints/step-N/` holds weights and optimizer state (safetensors), all other state (JSON) and a copy of the log,
+written atomically. If they are sharded, each rank writes its part (`sharded_checkpoint.py`). Any number of ranks can
+resume. The last two checkpoints are kept, in case the newest is damaged.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from allyouneed.training.health import Health
 from allyouneed.training.step import Totals, TrainingState
 from allyouneed.untrusted import read_typed
 
+LOG = "log.jsonl"  # copy of the log, absent in checkpoints of earlier versions
 _KEPT = 2
 _SCALAR = torch.Size([])
 _Count = Annotated[int, Field(strict=True, ge=0, le=10**15)]
@@ -52,16 +53,16 @@ class _Facts(BaseModel):
     validations_without_gain: _Count
     since_log: Totals
     health: Health = Field(default_factory=Health)  # absent in checkpoints of earlier versions
-    log_bytes: _Count
+    log_bytes: _Count | None
 
 
-def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: Ranks | None = None) -> None:
+def save_checkpoint(folder: Path, state: TrainingState, log: bytes | None, ranks: Ranks | None = None) -> None:
     """Write `folder/step-N` and delete older checkpoints. All ranks call this.
 
     Args:
         folder: The folder of the checkpoints.
         state: The state to save.
-        log_bytes: Size of the log at this step.
+        log: The log at this step; None if it cannot be read.
         ranks: Processes of the run; None for a single one.
 
     Raises:
@@ -77,26 +78,22 @@ def save_checkpoint(folder: Path, state: TrainingState, log_bytes: int, ranks: R
         "validations_without_gain": state.validations_without_gain,
         "since_log": asdict(state.since_log),
         "health": asdict(state.health),
-        "log_bytes": log_bytes,
+        "log_bytes": None if log is None else len(log),
     }
+    contents: dict[str, bytes | str] = {"state.json": to_json(facts), **({} if log is None else {LOG: log})}
     newest, weights, moments = folder / f"step-{state.step:08d}", weights_of(state.model), _optimizer_tensors(state)
     if any(map(is_sharded, weights.values())):
         tensors = _with_prefixes(weights, moments)
-        training.sharded_checkpoint.write_shards(newest, tensors, {"state.json": to_json(facts)}, ranks)
+        training.sharded_checkpoint.write_shards(newest, tensors, contents, ranks)
     elif ranks.is_first:
-        contents: dict[str, bytes | str] = {
-            _WEIGHTS: tensor_bytes(weights),
-            _MOMENTS: tensor_bytes(moments),
-            "state.json": to_json(facts),
-        }
-        write_folder(newest, contents)
+        write_folder(newest, {_WEIGHTS: tensor_bytes(weights), _MOMENTS: tensor_bytes(moments), **contents})
     if not ranks.is_first:
         return
     for old in _checkpoints(folder)[:-_KEPT]:
         delete_folder(old)
 
 
-def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None) -> int:
+def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None) -> int | None:
     """Restore the newest checkpoint, if there is one.
 
     Args:
@@ -105,7 +102,7 @@ def load_checkpoint(folder: Path, state: TrainingState, name: str | None = None)
         name: Name of the checkpoint; by default, this process looks for the newest.
 
     Returns:
-        Size of the log at the checkpoint in bytes; 0 without a checkpoint.
+        Size of the log at the checkpoint in bytes; 0 without a checkpoint, None if it could not be read then.
 
     Raises:
         UserError: If a file is missing, truncated or changed.

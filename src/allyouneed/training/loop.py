@@ -204,7 +204,7 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint, and delete snapshots that are no longer needed. All ranks call this."""
-        save_checkpoint(self.run / "checkpoints", self.state, self.log.size(), self.ranks)
+        save_checkpoint(self.run / "checkpoints", self.state, self.log.saved(), self.ranks)
         if self.ranks.is_first:
             self.snapshots.prune(self.state.step, {*self._to_average(), self.state.best.get("step", 0)})
 

@@ -28,7 +28,9 @@ from allyouneed.training.distributed import Ranks
 _PATIENCE = 90.0  # seconds; NFS clients may answer from their caches for a minute
 
 
-def write_shards(folder: Path, tensors: Mapping[str, Tensor], contents: Mapping[str, str], ranks: Ranks) -> None:
+def write_shards(
+    folder: Path, tensors: Mapping[str, Tensor], contents: Mapping[str, bytes | str], ranks: Ranks
+) -> None:
     """Write a folder with the tensors of all ranks, atomically and with checksums; all ranks call this.
 
     Args:

@@ -30,7 +30,7 @@ from allyouneed.kernels import background
 from allyouneed.seals import page_is_intact
 from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
-from allyouneed.training.checkpoint import load_checkpoint, newest_checkpoint, progress
+from allyouneed.training.checkpoint import LOG, load_checkpoint, newest_checkpoint, progress
 from allyouneed.training.compilation import Compilation
 from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
 from allyouneed.training.dry_run import dry_run, show_forecast
@@ -319,7 +319,8 @@ def _resume(loop: Loop, record: RunRecord) -> None:
     newest = loop.ranks.share(newest_checkpoint(folder) if loop.ranks.is_first else None)
     if newest:
         wait_until_visible(loop.ranks, [folder / newest / MANIFEST])
-    loop.log.rewind(load_checkpoint(folder, loop.state, newest))
+    size = load_checkpoint(folder, loop.state, newest)
+    loop.log.rewind(size, folder / newest / LOG if newest else None)
     if loop.state.step and loop.state.step == loop.ranks.share(record.content.get("extended_at")):
         loop.state.validations_without_gain = 0  # patience begins anew
     if loop.ranks.is_first:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from allyouneed.files import json_line, sync
+from allyouneed.errors import UserError
+from allyouneed.files import json_line, sync, write_file
 from allyouneed.interruption import ignoring_closed_terminal
 from allyouneed.progress import print_line, time_left
 from allyouneed.seals import intact_lines, seal_line
@@ -39,26 +40,38 @@ class RunLog:
         self._board: Board | None = None
         self._pending = b""  # lines that could not be written yet
 
-    def size(self) -> int:
-        """Write the log from memory to the disk, and return its size in bytes, which a checkpoint stores."""
+    def saved(self) -> bytes | None:
+        """Write the log from memory to the disk, and return its content for a checkpoint; None if it cannot be read."""
+        if not self.active:
+            return None
         self._append(b"")
         with suppress(OSError):
             sync(self.path)
             sync(self.path.parent)
-        return self._size()
+        content = self._content()
+        return None if content is None else content + self._pending
 
-    def rewind(self, size: int) -> None:
-        """Truncate the log to `size` bytes, its size at the checkpoint, to remove later records."""
-        if not self.active:
+    def rewind(self, size: int | None, copy: Path | None = None) -> None:
+        """Restore the log as it was at a checkpoint: later records are removed, and damaged ones restored.
+
+        Args:
+            size: Its size in bytes; None if it could not be read then, and is kept as it is.
+            copy: Its content; None or a missing file if there is none.
+        """
+        if not self.active or size is None:
             return
+        now = self._content() or b""
         try:
-            if self._size() > size:
+            before = copy.read_bytes() if copy and copy.exists() else now[:size]
+            if before != now[:size]:
+                self.show(f"{self.path} was damaged or incomplete, and is restored from {copy}")
+                write_file(self.path, before)
+            elif len(now) > size:
                 os.truncate(self.path, size)
         except OSError as error:
             self._remark(self.path, "cannot be written", error)
-        lost = size - self._size()
-        if lost > 0:
-            self.show(f"{self.path} lacks its last {lost:,} bytes; curves and report lack them too. Training goes on.")
+        except UserError as error:
+            self.show(f"{error} Training goes on.")
 
     def record(self, event: str, **facts: Any) -> None:
         """Append a record with a checksum, and plot its floats over `step` with TensorBoard."""
@@ -129,11 +142,7 @@ class RunLog:
 
     def records(self) -> list[dict[str, Any]]:
         """Read all records, without their checksums; damaged lines are skipped, and their number is shown."""
-        try:
-            lines, damaged, _ = intact_lines(self.path.read_bytes() if self.path.exists() else b"")
-        except OSError as error:
-            self._remark(self.path, "cannot be read", error)
-            return []
+        lines, damaged, _ = intact_lines(self._content() or b"")
         kept = []
         for line in lines:
             try:
@@ -144,10 +153,12 @@ class RunLog:
             self.show(f"{self.path} has damaged lines, {damaged:,} in all, which curves and report lack.")
         return kept
 
-    def _size(self) -> int:
-        with suppress(OSError):
-            return self.path.stat().st_size
-        return 0
+    def _content(self) -> bytes | None:
+        try:
+            return self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            self._remark(self.path, "cannot be read", error)
+            return None
 
     def _append(self, line: bytes) -> None:
         """Append a line, and what could not be written before; after an error, it is tried again with the next line."""
