@@ -135,6 +135,7 @@ def assert_equal_one_process(cases: list[Case], *found: list[Trained]) -> None:
             assert_equal(each, expected)
 
 
+@pytest.mark.slow
 def test_three_ranks_equal_one_process(tmp_path):
     """Ranks have different numbers of tokens, or none at all; some tensors have fewer rows than there are ranks."""
     assert_equal_one_process(IN_THREE, *in_ranks(3, tmp_path, take_all_steps, IN_THREE))
