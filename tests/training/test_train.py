@@ -32,7 +32,7 @@ def test_files_of_a_run(toy_run):
     assert "aa → bb" in page
     assert "<svg" in page
     suffixes = {path.suffix for path in (toy_run / "checkpoints").rglob("*") if path.is_file()}
-    assert suffixes == {".safetensors", ".json"}
+    assert suffixes == {".json", ".jsonl", ".safetensors"}
     facts = json.loads((toy_run / "bundle" / "config.json").read_text())
     assert "tok:13a" in facts["scores"]["valid"]["bleu_signature"]
 
