@@ -100,6 +100,7 @@ PAGE_OF_FILE = {
     "config": "settings",
     "devices": "settings",
     "bundle": "files",
+    "cli": "translation",
     "files": "files",
     "untrusted": "files",
     "zip_files": "files",
