@@ -17,7 +17,7 @@ import torch
 from allyouneed.config import Config, load_recipe
 from allyouneed.data.store import write_store
 from allyouneed.paper.results_folder import as_table
-from allyouneed.training.distributed import announced_ranks
+from allyouneed.training.distributed.ranks import announced_ranks
 from allyouneed.training.resolution.size import matrix_flops, training_flops
 from benchmarks.measure.switches import synthetic_pairs
 from benchmarks.measure.workers import WorkerFailed, run_ranks, run_worker

@@ -17,7 +17,7 @@ from allyouneed.data.store import PairStore, open_store
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.devices import choose_device
 from allyouneed.model.embedding import sinusoids
-from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.distributed.ranks import Ranks, join_ranks, leave_ranks
 from benchmarks.measure.accelerator import COMPILED, MARIAN, OURS, TORCH
 from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.stepping import Stepper

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from allyouneed.config import Config
 from allyouneed.data.batches import Batch, BatchOrder, Position, collate, share
 from allyouneed.data.store import open_store
-from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.distributed.ranks import Ranks, join_ranks, leave_ranks
 from allyouneed.training.memory import keep_freed_memory
 from benchmarks.measure.scaling_model import Ready, buckets
 from benchmarks.measure.stepping import Stepper

@@ -13,9 +13,9 @@ from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.model.dropout import Dropout
 from allyouneed.model.linear import Linear
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.parallel import parallelise
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.parallel import parallelise
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, update
 

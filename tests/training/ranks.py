@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from allyouneed.training import assemble  # noqa: F401  # what the forked processes need
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 
 _TIMEOUT = timedelta(minutes=5)
 

@@ -16,7 +16,7 @@ from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.data.batches import Position
 from allyouneed.training.compilation import Compilation
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.loop import Loop
 from allyouneed.training.planning import pacing
 from allyouneed.training.planning.clock import Stopwatch
@@ -176,7 +176,7 @@ background.compile_early()
 import torch
 from allyouneed.config import Config
 from allyouneed.training.compilation import Compilation
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.planning.clock import Stopwatch
 compilation = Compilation(Config(), torch.device("cpu"), Ranks(), print, Stopwatch())
 compilation.prepare_training()

@@ -18,7 +18,7 @@ from allyouneed.data.corpora import corpus
 from allyouneed.data.files.lines import read_text
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.initialise import initialise_from, spread_indices
 from allyouneed.training.resolution.resolve import resolve
 from allyouneed.training.resolution.run_record import RunRecord

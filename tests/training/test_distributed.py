@@ -13,8 +13,8 @@ import torch
 from allyouneed.errors import UserError
 from allyouneed.files import read_tensors
 from allyouneed.snapshots import KEPT, Snapshots
-from allyouneed.training.distributed import Ranks, join_ranks
-from allyouneed.training.launch import announced_ranks
+from allyouneed.training.distributed.launch import announced_ranks
+from allyouneed.training.distributed.ranks import Ranks, join_ranks
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import silent, toy_request
 from tests.training.test_resume import command as as_typed

@@ -15,7 +15,7 @@ from allyouneed import UserError
 from allyouneed.config import load_recipe
 from allyouneed.files import json_line, to_json
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.health import Health, validation_warning
 from allyouneed.training.loop import Loop
 from allyouneed.training.optimizer import make_optimizers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from allyouneed.errors import UserError
-from allyouneed.training.launch import reporting_once, translate_srun
+from allyouneed.training.distributed.launch import reporting_once, translate_srun
 
 SRUN = {
     **{"SLURM_PROCID": "4", "SLURM_STEP_NUM_TASKS": "5", "SLURM_LOCALID": "0", "SLURM_NODEID": "2"},
@@ -37,7 +37,7 @@ def test_torchrun_within_a_task_of_srun_counts():
 @pytest.mark.parametrize(("rank", "waits"), [("0", []), ("1", [30])])
 def test_the_first_process_of_a_host_reports_an_error_before_contact(monkeypatch, rank, waits):
     waited = []
-    monkeypatch.setattr("allyouneed.training.launch.time.sleep", waited.append)
+    monkeypatch.setattr("allyouneed.training.distributed.launch.time.sleep", waited.append)
     monkeypatch.setenv("LOCAL_RANK", rank)
     with pytest.raises(UserError), reporting_once():
         raise UserError("no such file")

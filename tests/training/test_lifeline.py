@@ -11,9 +11,9 @@ from torch.distributed import DistBackendError, HashStore, TCPStore
 
 from allyouneed.errors import UserError
 from allyouneed.interruption import Interrupted
-from allyouneed.training import lifeline as module
-from allyouneed.training.lifeline import Lifeline, PeerError
-from allyouneed.training.meeting import meet
+from allyouneed.training.distributed import lifeline as module
+from allyouneed.training.distributed.lifeline import Lifeline, PeerError
+from allyouneed.training.distributed.meeting import meet
 
 ALIVE = {"interval": 0.02, "missed": 5}
 

@@ -10,7 +10,7 @@ import torch
 
 from allyouneed.config import Config
 from allyouneed.training import loop as loops
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.loop import FINISHED, Loop
 from allyouneed.training.planning.final_scoring import plan_final
 from allyouneed.training.planning.schedule import Speed, plan_for_minutes

@@ -17,10 +17,10 @@ from allyouneed.data.batches import Batch, share
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.checkpoint import load_checkpoint, save_checkpoint
-from allyouneed.training.distributed import Ranks, is_sharded, local, whole
+from allyouneed.training.distributed.parallel import gather_weights, parallelise
+from allyouneed.training.distributed.ranks import Ranks, is_sharded, local, whole
 from allyouneed.training.freeze import freeze
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.parallel import gather_weights, parallelise
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import StepMetrics, TrainingState, update
 from tests.training.ranks import in_ranks

@@ -19,7 +19,7 @@ from allyouneed.config import Config, load_recipe
 from allyouneed.data.batches import Batch
 from allyouneed.data.tokens.tokenizer import PAD
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.optimizer import make_optimizers
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, batch_loss, update

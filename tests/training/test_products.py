@@ -5,7 +5,7 @@ import torch
 
 from allyouneed import kernels
 from allyouneed.config import load_recipe
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.products import agree_on_products
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.step import uses_bf16

@@ -11,7 +11,7 @@ from torch import Tensor
 from allyouneed.config import load_recipe
 from allyouneed.errors import UserError
 from allyouneed.training.checkpoint import load_checkpoint, save_checkpoint
-from allyouneed.training.distributed import Ranks, whole
+from allyouneed.training.distributed.ranks import Ranks, whole
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, update
 from tests.training.ranks import in_ranks

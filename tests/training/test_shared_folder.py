@@ -8,8 +8,8 @@ import pytest
 
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
-from allyouneed.training.distributed import Ranks
-from allyouneed.training.shared_folder import wait_until_visible
+from allyouneed.training.distributed.ranks import Ranks
+from allyouneed.training.distributed.shared_folder import wait_until_visible
 
 
 class Other(Ranks):

@@ -17,7 +17,7 @@ from allyouneed import bundle as bundles
 from allyouneed.bundle import build_model, load_bundle, save_bundle, weights_of
 from allyouneed.config import load_recipe
 from allyouneed.exchange.hugging_face.importer import import_marian
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.resolution import resolve as resolving
 from allyouneed.training.resolution.further import remarks
 from allyouneed.training.resolution.resolve import resolve

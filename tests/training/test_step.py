@@ -7,7 +7,7 @@ import torch
 
 from allyouneed.config import load_recipe
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.optimizer import Optimizer
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import TrainingState, update

@@ -10,9 +10,9 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from allyouneed.config import load_recipe
 from allyouneed.data.batches import Batch
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks, local
+from allyouneed.training.distributed.parallel import parallelise
+from allyouneed.training.distributed.ranks import Ranks, local
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.parallel import parallelise
 from allyouneed.training.planning.schedule import plan_for_steps
 from allyouneed.training.step import StepMetrics, TrainingState, update
 

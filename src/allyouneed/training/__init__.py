@@ -12,10 +12,10 @@ from allyouneed import lazy
 if TYPE_CHECKING:
     from allyouneed.data.corpora import as_corpora, training_text
     from allyouneed.kernels.background import compile_early
-    from allyouneed.training import clean, distil, loop, sharded_checkpoint, train
+    from allyouneed.training import clean, distil, loop, train
     from allyouneed.training.distil import Distillation
-    from allyouneed.training.distributed import join_ranks
-    from allyouneed.training.launch import announced_ranks
+    from allyouneed.training.distributed.launch import announced_ranks
+    from allyouneed.training.distributed.ranks import join_ranks
     from allyouneed.training.request import Request
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "distil",
     "join_ranks",
     "loop",
-    "sharded_checkpoint",
     "train",
     "training_text",
 ]
@@ -38,9 +37,9 @@ _MODULES = {
     "training_text": "allyouneed.data.corpora",
     "compile_early": "allyouneed.kernels.background",
     "Distillation": "allyouneed.training.distil",
-    "announced_ranks": "allyouneed.training.launch",
-    "join_ranks": "allyouneed.training.distributed",
+    "announced_ranks": "allyouneed.training.distributed.launch",
+    "join_ranks": "allyouneed.training.distributed.ranks",
     "Request": "allyouneed.training.request",
 }
 
-__getattr__ = lazy.attach(__name__, _MODULES, ["clean", "distil", "loop", "sharded_checkpoint", "train"])
+__getattr__ = lazy.attach(__name__, _MODULES, ["clean", "distil", "loop", "train"])

@@ -19,13 +19,13 @@ from allyouneed.data.store import longest_sentence
 from allyouneed.errors import UserError
 from allyouneed.model.packed_forward import packs
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.parallel import parallelise
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.freeze import freeze
 from allyouneed.training.initialise import initialise_from
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import refuse_oversized
 from allyouneed.training.optimizer import make_optimizers
-from allyouneed.training.parallel import parallelise
 from allyouneed.training.planning.available_memory import available_memory
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.planning.memory_estimate import LargestStep

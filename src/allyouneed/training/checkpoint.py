@@ -1,8 +1,8 @@
 """Checkpoints that restore the training state exactly: a resumed run takes the same steps as an uninterrupted one.
 
 `checkpoints/step-N/` holds weights and optimizer state (safetensors), all other state (JSON) and a copy of the log,
-written atomically. If they are sharded, each rank writes its part (`sharded_checkpoint.py`). Any number of ranks can
-resume. The last two checkpoints are kept, in case the newest is damaged.
+written atomically. If they are sharded, each rank writes its part (`distributed/sharded_checkpoint.py`). Any number of
+ranks can resume. The last two checkpoints are kept, in case the newest is damaged.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from allyouneed import training
 from allyouneed.bundle import check_weights, weights_of
 from allyouneed.data.batches import Position
 from allyouneed.errors import UserError
 from allyouneed.files import check_folder, delete_folder, read_tensors, tensor_bytes, to_json, write_folder
-from allyouneed.training.distributed import Ranks, assign, is_sharded, local
+from allyouneed.training import distributed
+from allyouneed.training.distributed.ranks import Ranks, assign, is_sharded, local
 from allyouneed.training.health import Health
 from allyouneed.training.step import Totals, TrainingState
 from allyouneed.untrusted import read_typed
@@ -84,7 +84,7 @@ def save_checkpoint(folder: Path, state: TrainingState, log: bytes | None, ranks
     newest, weights, moments = folder / f"step-{state.step:08d}", weights_of(state.model), _optimizer_tensors(state)
     if any(map(is_sharded, weights.values())):
         tensors = _with_prefixes(weights, moments)
-        training.sharded_checkpoint.write_shards(newest, tensors, contents, ranks)
+        distributed.sharded_checkpoint.write_shards(newest, tensors, contents, ranks)
     elif ranks.is_first:
         write_folder(newest, {_WEIGHTS: tensor_bytes(weights), _MOMENTS: tensor_bytes(moments), **contents})
     if not ranks.is_first:
@@ -184,7 +184,7 @@ def _with_prefixes(weights: Mapping[str, Tensor], moments: Mapping[str, Tensor])
 
 def _restore_shards(folder: Path, state: TrainingState, remedy: str) -> None:
     """Read a checkpoint that all ranks have written; the model may be sharded among other ranks, or whole."""
-    parameters, shards = dict(state.model.named_parameters()), training.sharded_checkpoint
+    parameters, shards = dict(state.model.named_parameters()), distributed.sharded_checkpoint
     shapes = {name.removeprefix(_OF_OPTIMIZER): shape for name, shape in shards.shapes_of_shards(folder).items()}
     slots = _slots(
         state, {name: shape for name, shape in shapes.items() if not name.startswith(_OF_MODEL)}, folder, remedy

@@ -12,7 +12,7 @@ import allyouneed
 from allyouneed import training
 from allyouneed.command_options import Recipe, Settings, StudentRecipe, Train
 from allyouneed.terminal import FileGroup, completing, console, file_group, finite, program, resume_hint, say
-from allyouneed.training.launch import reporting_once
+from allyouneed.training.distributed.launch import reporting_once
 
 if TYPE_CHECKING:
     from allyouneed.training.reporting.outcome import Outcome

@@ -12,7 +12,7 @@ from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.config.model_config import ModelConfig
 from allyouneed.kernels.names import ATTENTION, BEAM, BF16, ENCODER, FP32, GROUPS, OTHER_STEPS, SEARCH
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.step import uses_bf16
 

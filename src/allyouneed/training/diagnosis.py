@@ -16,7 +16,7 @@ from allyouneed.data.batches import Batch
 from allyouneed.data.store import PairStore
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
-from allyouneed.training.distributed import whole
+from allyouneed.training.distributed.ranks import whole
 from allyouneed.training.health import advice
 from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.step import StepMetrics, TrainingState, share_loss, uses_bf16

@@ -36,7 +36,7 @@ from allyouneed.files import (
 )
 from allyouneed.files import replace as replace_file
 from allyouneed.progress import print_line
-from allyouneed.training.launch import announced_ranks
+from allyouneed.training.distributed.launch import announced_ranks
 from allyouneed.training.reporting.outcome import Outcome
 from allyouneed.training.request import Request
 from allyouneed.training.resolution.choice import Choice

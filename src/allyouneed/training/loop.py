@@ -22,8 +22,8 @@ from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.average import average, intact
 from allyouneed.training.checkpoint import has_checkpoint, save_checkpoint
 from allyouneed.training.diagnosis import refuse_to_go_on, report_skipped
-from allyouneed.training.distributed import Ranks
-from allyouneed.training.parallel import gather_weights
+from allyouneed.training.distributed.parallel import gather_weights
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.patience import (
     count_validation,
     is_out_of_patience,

@@ -19,8 +19,8 @@ from torch.optim.adamw import adamw
 
 from allyouneed import kernels
 from allyouneed.config import TrainingConfig
-from allyouneed.training.distributed import Ranks, is_sharded, local
-from allyouneed.training.matrix_owners import transform_on_owners
+from allyouneed.training.distributed.matrix_owners import transform_on_owners
+from allyouneed.training.distributed.ranks import Ranks, is_sharded, local
 
 
 def make_optimizers(

@@ -9,7 +9,7 @@ import torch
 
 from allyouneed import kernels
 from allyouneed.config import Config
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.step import uses_bf16
 

@@ -19,11 +19,11 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.model.packed_forward import can_pack, packed_hidden
 from allyouneed.model.packing import pack
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks, local, whole
+from allyouneed.training.distributed.parallel import Computation, accumulating, clear_gradients
+from allyouneed.training.distributed.ranks import Ranks, local, whole
 from allyouneed.training.health import Health
 from allyouneed.training.loss import TeacherLogits, chunked_cross_entropy, smoothed_cross_entropy
 from allyouneed.training.optimizer import Optimizer
-from allyouneed.training.parallel import Computation, accumulating, clear_gradients
 from allyouneed.training.planning.schedule import TrainingPlan
 
 _SHORTEST = Batch(torch.tensor([[EOS]]), torch.tensor([[BOS, EOS]]))  # a pair of empty sentences

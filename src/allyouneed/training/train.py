@@ -32,13 +32,14 @@ from allyouneed.snapshots import KEPT, Snapshots
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import LOG, load_checkpoint, newest_checkpoint, progress
 from allyouneed.training.compilation import Compilation
-from allyouneed.training.distributed import Ranks, join_ranks, leave_ranks
+from allyouneed.training.distributed.launch import is_elastic
+from allyouneed.training.distributed.lifeline import INTERVAL, MISSED, let_others_exit
+from allyouneed.training.distributed.ranks import Ranks, join_ranks, leave_ranks
+from allyouneed.training.distributed.shared_folder import wait_until_visible
 from allyouneed.training.dry_run import dry_run, show_forecast
 from allyouneed.training.forecast import forecast
 from allyouneed.training.freeze import describe_frozen
 from allyouneed.training.health import validation_warning
-from allyouneed.training.launch import is_elastic
-from allyouneed.training.lifeline import INTERVAL, MISSED, let_others_exit
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.patience import metric_of
@@ -60,7 +61,6 @@ from allyouneed.training.resolution.checksums import KnownChecksums
 from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
 from allyouneed.training.resolution.run_record import COPY, RunRecord
-from allyouneed.training.shared_folder import wait_until_visible
 from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
 
 # Files of a run besides run.json. A folder with other files is not used.

@@ -21,7 +21,7 @@ from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.languages import describe_pair, language_code, stored_language_code
 from allyouneed.snapshots import KEPT
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.reporting.outcome import STOPPED_EARLY
 from allyouneed.training.request import Request, explicit_values
 from allyouneed.training.resolution.checksums import KnownChecksums

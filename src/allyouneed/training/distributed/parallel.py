@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from allyouneed.model.transformer import Transformer
-from allyouneed.training.distributed import Ranks, is_sharded, whole
+from allyouneed.training.distributed.ranks import Ranks, is_sharded, whole
 from allyouneed.training.optimizer import Optimizer
 
 Value = TypeVar("Value")

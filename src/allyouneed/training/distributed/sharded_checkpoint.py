@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, replacing_folder, write_file
 from allyouneed.training.checkpoint import SHARDS
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 
 _PATIENCE = 90.0  # seconds; NFS clients may answer from their caches for a minute
 

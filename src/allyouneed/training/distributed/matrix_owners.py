@@ -11,7 +11,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 
 
 def transform_on_owners(

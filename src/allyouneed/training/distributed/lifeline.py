@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import Store
 from allyouneed.errors import UserError
 from allyouneed.interruption import Interrupted
 from allyouneed.terminal import say
-from allyouneed.training.launch import local_rank
+from allyouneed.training.distributed.launch import local_rank
 
 INTERVAL = 2.0  # seconds between signs of life
 MISSED = 30  # signs of life that are missed before a process counts as lost

@@ -1,8 +1,8 @@
 """Data parallelism over several processes: `torchrun --nproc-per-node N -m allyouneed train ...`.
 
 Every rank reads its share of each global batch. Losses are divided by the number of tokens of the global batch and
-gradients are summed over ranks (`training/parallel.py`), so that N ranks compute the same update as one process. Rank 0
-writes files.
+gradients are summed over ranks (`parallel.py`), so that N ranks compute the same update as one process. Rank 0 writes
+files.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from allyouneed.training.launch import announced_ranks
-from allyouneed.training.lifeline import Lifeline
-from allyouneed.training.meeting import meet
+from allyouneed.training.distributed.launch import announced_ranks
+from allyouneed.training.distributed.lifeline import Lifeline
+from allyouneed.training.distributed.meeting import meet
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from allyouneed.errors import UserError
 from allyouneed.files import sha256
-from allyouneed.training.distributed import Ranks
+from allyouneed.training.distributed.ranks import Ranks
 
 _PATIENCE = 90.0  # seconds; NFS clients may answer from their caches for a minute
 _POLL = 0.2

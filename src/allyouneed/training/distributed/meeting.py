@@ -13,7 +13,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from allyouneed.errors import UserError
-from allyouneed.training.lifeline import Lifeline
+from allyouneed.training.distributed.lifeline import Lifeline
 
 _PATIENCE = timedelta(minutes=10)  # for processes on hosts with a slow file system to import PyTorch
 _POLL = 0.05  # seconds
