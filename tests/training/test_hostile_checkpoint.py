@@ -40,7 +40,7 @@ def saved(tmp_path_factory) -> Path:
     for optimizer in state.optimizers:
         optimizer.step()
     folder = tmp_path_factory.mktemp("saved")
-    save_checkpoint(folder, state, 7)
+    save_checkpoint(folder, state, b"a log.\n")
     return folder
 
 
@@ -71,7 +71,7 @@ def test_the_state_of_a_checkpoint_is_typed(facts, message, saved, tmp_path):
     content = json.loads((old / "state.json").read_text())
     folder = rewritten(saved, tmp_path, "state.json", json.dumps({**content, **facts}))
     if message is None:
-        assert load_checkpoint(folder, new_state()) == 7
+        assert load_checkpoint(folder, new_state()) == len(b"a log.\n")
         return
     for read in (progress, lambda folder: load_checkpoint(folder, new_state())):
         with pytest.raises(UserError, match=rf"state\.json: {message}.*Delete "):

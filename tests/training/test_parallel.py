@@ -217,7 +217,7 @@ def resume_sharded(ranks: Ranks, folder: Path) -> tuple[bool, dict[str, Tensor]]
     state, restored = make_state(config, ranks), make_state(config, ranks)
     batches = [part_of(global_batch(9, seed), ranks.rank, ranks.count) for seed in range(2)]
     update(state, batches[:1], config.training, plan_for_steps(config), ranks)
-    save_checkpoint(folder, state, 0, ranks)
+    save_checkpoint(folder, state, b"", ranks)
     ranks.wait()
     load_checkpoint(folder, restored)
     for each in (state, restored):
