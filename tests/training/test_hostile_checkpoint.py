@@ -63,7 +63,7 @@ def rewritten(saved: Path, folder: Path, name: str, content: bytes | str) -> Pat
         ({"best": {"quality": None}}, r"best\.quality = None"),
         ({"since_log": {"tokens": {}}}, r"since_log\.tokens = \{\}"),
         ({"health": 1}, "health = 1"),
-        ({"log_bytes": None}, "log_bytes = None"),
+        ({"log_bytes": -1}, "log_bytes = -1"),
     ],
 )
 def test_the_state_of_a_checkpoint_is_typed(facts, message, saved, tmp_path):
