@@ -97,6 +97,7 @@ def gpu_tables() -> str:
         "Work of a step": work_table(),
         "The paper's run": paper_table(),
         "NVIDIA's measurements of big": published_table(),
+        "Largest share of a batch": shares_table(),
         "Efficiency on H100": efficiency_table(),
         "One message, buckets, or sharding": methods_table(),
         "How many GPUs pay": choices_table(),
@@ -161,6 +162,15 @@ def published_table() -> str:
         ]
     )
     return f"Fitted deviation of a GPU's time from the mean: {deviation:.1%}.\n\n{table}"
+
+
+def shares_table() -> str:
+    """Compare the largest share of a batch with the mean, for some batches of training."""
+    rows = []
+    for tokens, ranks in ((PAPER_TOKENS, PAPER_GPUS), (_LARGE, 64), (_LARGE, 1024)):
+        largest = f"{imbalance(tokens, ranks) - 1:+.1%}"
+        rows.append({"batch": f"{tokens:,} tokens", "GPUs": f"{ranks:,}", "largest share and the mean": largest})
+    return as_table(rows)
 
 
 def efficiency_table() -> str:

@@ -75,7 +75,7 @@ def draw_links(rows: Sequence[LinkRow], path: Path) -> None:
     axes.set_xticks(rates, [f"{rate:,.0f}" for rate in rates])
     axes.set_xticks([], minor=True)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     save_svg(figure, path)
 
 
