@@ -11,7 +11,7 @@ import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
 BASE = {"errors", "files", "zip_files", "config", "suggest", "devices", "progress", "interruption", "languages"}
-BASE |= {"offline_page", "seals", "untrusted"}
+BASE |= {"offline_page", "seals", "shared_files", "untrusted"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "files": {"errors", "untrusted"},
     "untrusted": {"errors"},
     "seals": set(),
+    "shared_files": set(),
     "zip_files": {"errors"},
     "devices": {"errors"},
     "config": {"errors", "suggest", "untrusted"},

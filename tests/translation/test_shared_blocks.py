@@ -265,7 +265,7 @@ def test_processes_that_differ_or_share_no_files_are_refused(run, monkeypatch):
         with pytest.raises(UserError, match="has another model, input or settings than process 0"):
             run(2)
     shared_blocks.remove_parts(run.output)
-    monkeypatch.setattr(shared_blocks, "_VISIBLE_SECONDS", 0)
+    monkeypatch.setattr(shared_blocks, "VISIBLE_SECONDS", 0)
     monkeypatch.setattr(shared_blocks.StoredParts, "recover", lambda self: 0)
     with pytest.raises(UserError, match="cannot see it"):
         run(2)

@@ -63,7 +63,7 @@ def verify_run(run: Path) -> str:
     if faults:
         more = f" {len(faults) - _MOST_NAMED} more files are damaged." if len(faults) > _MOST_NAMED else ""
         raise UserError(f"{' '.join(faults[:_MOST_NAMED])}{more}")
-    old = f"; written without checksums, which this version adds: {', '.join(without)}" if without else ""
+    old = f"; not verified, for lack of checksums: {', '.join(without)}" if without else ""
     return f"{run}: {count} files and folders match their checksums{old}"
 
 
@@ -119,7 +119,9 @@ def _verify_block(path: Path) -> bool:
 def _verify_log(path: Path) -> bool:
     _, damaged, has_checksums = intact_lines(_read(path))
     if damaged:
-        raise DamagedFile(f"{path}: {damaged:,} damaged lines. Curves and report lack them; training goes on without.")
+        raise DamagedFile(
+            f"{path}: {damaged:,} damaged lines, which curves and report lack. Training does not need them."
+        )
     return has_checksums
 
 

@@ -23,12 +23,12 @@ from typing import Protocol, TypeAlias, TypeVar, cast
 from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
+from allyouneed.shared_files import VISIBLE_SECONDS, wait_until
 from allyouneed.translation.line_blocks import blocks_of_file
 from allyouneed.translation.resuming import ResumeNote
 from allyouneed.untrusted import parse_json, read_regular
 
 _POLL_SECONDS = 0.2
-_VISIBLE_SECONDS = 90  # until a file system shows other machines a new folder
 _LEAST_PATIENCE = 180  # seconds in which another process has to finish its last block
 _CLAIM, _PART = ".claim", ".part"
 Block: TypeAlias = list[tuple[int, str]]  # lines with their numbers, from 1
@@ -164,7 +164,7 @@ class StoredParts:
 
     def wait(self, first: int, seconds: float) -> Part | None:
         """Wait for a part that another process translates; None if it is not stored in time."""
-        _wait_until(lambda: self._path(first).name in os.listdir(self.folder), seconds)  # a listing is not cached
+        wait_until(lambda: self._path(first).name in os.listdir(self.folder), seconds)  # a listing is not cached
         return self.read(first)
 
     def discard(self, first: int) -> None:
@@ -238,7 +238,7 @@ class SharedBlocks:
                 f"process {rank} has another model, input or settings than process 0. Start all with the same command, "
                 "with RUN and FILE on a file system that they share."
             )
-        if not _wait_until(self.parts.folder.is_dir, _VISIBLE_SECONDS):
+        if not wait_until(self.parts.folder.is_dir, VISIBLE_SECONDS):
             raise UserError(
                 f"{self.parts.folder}: process 0 created it, but process {rank} cannot see it. Write the output to a "
                 "file system that all machines share."
@@ -303,12 +303,3 @@ def remove_parts(output: Path) -> None:
 
 def _ended() -> UserError:
     return UserError("another process ended before the translation began: see its message.")
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True

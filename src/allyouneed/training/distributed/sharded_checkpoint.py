@@ -6,7 +6,6 @@ other metadata, and no pickle. PyTorch divides the tensors anew for the ranks th
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -22,10 +21,9 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, replacing_folder, write_file
+from allyouneed.shared_files import VISIBLE_SECONDS, wait_until
 from allyouneed.training.checkpoint import SHARDS
 from allyouneed.training.distributed.ranks import Ranks
-
-_PATIENCE = 90.0  # seconds; NFS clients may answer from their caches for a minute
 
 
 def write_shards(
@@ -82,10 +80,5 @@ def read_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _wait_for(condition: Callable[[], bool], folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise UserError(
-                f"{folder}: not all processes see the files of the others. Put --out on a shared file system."
-            )
-        time.sleep(0.1)
+    if not wait_until(condition, VISIBLE_SECONDS):
+        raise UserError(f"{folder}: not all processes see the files of the others. Put --out on a shared file system.")
