@@ -119,7 +119,7 @@ class Training:
     """A run on several hosts.
 
     Attributes:
-        hosts: The hosts, the first of which has the address of the meeting.
+        hosts: The hosts, the first of which has the address of the rendezvous.
         out: Folder of the run.
         text: Folder of the text.
         nodes: torchrun's number of hosts, for example "2:3".
@@ -260,7 +260,7 @@ class Scenarios:
             self.hosts[2].connect(False)
             began = time.monotonic()
             codes = training.wait("host1", "host2", seconds=300)
-            training.wait_for_messages("host3")  # its torchrun waits longer for the address of the meeting
+            training.wait_for_messages("host3")  # its torchrun waits longer for the address of the rendezvous
             seconds = time.monotonic() - began
             said = {name: training.messages(name) for name in training.processes}
         self.hosts[2].connect(True)

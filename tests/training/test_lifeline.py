@@ -1,4 +1,4 @@
-"""Signs of life: a lost process is noticed, and one error ends all processes with one message."""
+"""Heartbeats: a lost process is noticed, and one error ends all processes with one message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALIVE = {"interval": 0.02, "missed": 5}
 
 @pytest.fixture
 def lives(monkeypatch):
-    """Make the signs of life of several processes in this one; their exit codes are recorded."""
+    """Make the heartbeats of several processes in this one; their exit codes are recorded."""
     monkeypatch.setattr(module, "_GRACE", 0.05)
     with ExitStack() as stack:
 
@@ -48,7 +48,7 @@ def test_a_silent_process_ends_the_others(lives, capfd):
     second.start()
     wait_for(lambda: len(codes) == 2)
     assert codes == [75, 75]
-    assert first.ending.message.startswith("lost another process of this run (no sign of life of rank 2 for 0 seconds)")
+    assert first.ending.message.startswith("lost another process of this run (no heartbeat of rank 2 for 0 seconds)")
     lines = capfd.readouterr().err.splitlines()
     assert sorted(lines) == sorted(
         [f"error: {first.ending.message}", f"error: rank 0 on a: {first.ending.message}"]  # one line on each host

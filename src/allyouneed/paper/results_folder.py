@@ -191,7 +191,7 @@ def _processor() -> str:
 
 
 class _Results(BaseModel):
-    """What an unfinished command has stored."""
+    """Content of the file of an unfinished command."""
 
     asked: Any
     parts: dict[str, dict[str, Any]]

@@ -81,9 +81,9 @@ def _damaged(name: Path, error: Exception) -> UserError:
 
 
 def compressor(path: Path) -> Callable[[bytes], bytes] | None:
-    """Return what compresses content for a file by its suffix, .gz, .bz2, .xz or .zst; None for any other suffix.
+    """Return the function that compresses for a file's suffix, .gz, .bz2, .xz or .zst; None for any other suffix.
 
-    What it returns for parts of a content is, one after the other, a valid file.
+    The concatenated results of several calls are a valid file.
 
     Raises:
         UserError: If Zstandard is required, and no package that writes it is installed.

@@ -1,4 +1,4 @@
-"""What the program that started several processes of a run, torchrun or Slurm's srun, announces in the environment."""
+"""Environment variables of the programs that start several processes of a run: torchrun and Slurm's srun."""
 
 from __future__ import annotations
 

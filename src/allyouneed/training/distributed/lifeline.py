@@ -1,9 +1,9 @@
-"""Signs of life of the processes of a run, and the reason for which all of them end.
+"""Heartbeats of the processes of a run, and the reason for which all of them end.
 
 PyTorch's collective operations wait for hours for a process that does not answer, and must: the others wait for rank 0
-while it prepares the text. A host that was cut off is therefore found by signs of life. Each process counts up in the
-store in which the processes have met; rank 0 watches all others, and they watch rank 0. The first process that ends
-with an error stores the reason, so that the others end too, and the user reads one line instead of one per process.
+while it prepares the text. A host that was cut off is therefore found by missing heartbeats. Each process counts up in
+the store of the rendezvous; rank 0 watches all others, and they watch rank 0. The first process that ends with an error
+stores the reason, so that the others end too, and the user reads one line instead of one per process.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from allyouneed.interruption import Interrupted
 from allyouneed.terminal import say
 from allyouneed.training.distributed.launch import local_rank
 
-INTERVAL = 2.0  # seconds between signs of life
-MISSED = 30  # signs of life that are missed before a process counts as lost
+INTERVAL = 2.0  # seconds between heartbeats
+MISSED = 30  # heartbeats that are missed before a process counts as lost
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed
 _GRACE = 5.0  # seconds for the main thread to end, before the process is ended
 _FAREWELL = 10.0  # seconds that the process with the store waits for the others
@@ -61,7 +61,7 @@ class Ending:
 
 
 class Lifeline:
-    """Exchanges signs of life with the other processes of the run, in two threads, until it is closed.
+    """Exchanges heartbeats with the other processes of the run, in two threads, until it is closed.
 
     Args:
         store: Store of this run and this start of its processes, with a connection that nothing else uses.
@@ -69,8 +69,8 @@ class Lifeline:
         count: Number of processes.
         host: Name of this host.
         server: The store if it is in this process and ends with it; None if another process has it.
-        interval: Seconds between signs of life.
-        missed: Number of signs of life that are missed before a process counts as lost. They are counted, because the
+        interval: Seconds between heartbeats.
+        missed: Number of heartbeats that are missed before a process counts as lost. They are counted, because the
             clock also advances while the whole machine is suspended.
         end: Ends the process with an exit code, when the main thread waits for a process that was lost.
     """
@@ -96,7 +96,7 @@ class Lifeline:
         store.set(f"alive/{rank}", "0")
 
     def start(self) -> None:
-        """Begin to exchange signs of life; all processes have been created."""
+        """Begin to exchange heartbeats; all processes have been created."""
         for work in (self._exchange, self._watch):
             threading.Thread(target=work, name="lifeline", daemon=True).start()
 
@@ -158,7 +158,7 @@ class Lifeline:
         return error
 
     def _exchange(self) -> None:
-        """Give and read signs of life; operations on the store may block if its host cannot be reached."""
+        """Send and read heartbeats; operations on the store may block if its host cannot be reached."""
         watched = range(1, self._count) if self.rank == 0 else [0]
         seen: dict[int, bytes] = {}
         missed = dict.fromkeys(watched, 0)
@@ -182,7 +182,7 @@ class Lifeline:
                 missed[rank] = missed[rank] + 1 if sign == seen.get(rank) and sign != _LEFT else 0
                 seen[rank] = sign
             if lost := [rank for rank, times in missed.items() if times >= self._missed]:
-                return self._lose(f"no sign of life of {_named(lost)} for {self._missed * self._interval:.0f} seconds")
+                return self._lose(f"no heartbeat of {_named(lost)} for {self._missed * self._interval:.0f} seconds")
 
     def _watch(self) -> None:
         """End the process if the store does not answer; an operation on it would block this thread too."""

@@ -1,4 +1,4 @@
-"""The meeting of the processes of a run, before their first collective operation."""
+"""The rendezvous of the processes of a run, before their first collective operation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def meet(rank: int, count: int, patience: timedelta = _PATIENCE) -> tuple[Store,
         patience: How long to wait for the others.
 
     Returns:
-        A store for this start of the processes, and their signs of life.
+        A store for this start of the processes, and their heartbeats.
 
     Raises:
         UserError: If the address cannot be reached, or processes are missing.

@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 
 
 class Computation(nn.Module):
-    """What the engines wrap: their hooks run around `forward`, whichever parts of the model a loss calls.
+    """The module that the engines wrap: their hooks run around `forward`, whichever parts of the model a loss calls.
 
     Args:
         model: The model that is trained.

@@ -34,7 +34,7 @@ class Ranks:
     Attributes:
         rank: Index of this process, from 0.
         count: Number of processes.
-        lifeline: Signs of life of the processes; None for a single process, or in a group that the caller made.
+        lifeline: Heartbeats of the processes; None for a single process, or in a group that the caller made.
     """
 
     rank: int = 0
@@ -104,7 +104,7 @@ def join_ranks(device: str) -> Ranks:
 
 
 def leave_ranks(ranks: Ranks) -> None:
-    """Leave the process group, which tells the other processes of an error that ends this one."""
+    """Leave the process group, which notifies the other processes of an error that ends this one."""
     failed = ranks.lifeline is not None and ranks.lifeline.ending is not None
     is_member = ranks.count > 1 and torch.distributed.is_initialized()
     if is_member and not (failed and torch.distributed.get_backend() == "nccl"):  # it would wait for lost processes
