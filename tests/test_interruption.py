@@ -129,7 +129,7 @@ def test_an_exit_does_not_wait_for_abandoned_work():
             signal.SIGTERM,
             "SIGTERM while preparing the text, before the first step",
         ),
-        ("allyouneed.training.train._agreed_plans", signal.SIGINT, "Ctrl-C before the first step; the prepared text"),
+        ("allyouneed.training.train.agreed_plans", signal.SIGINT, "Ctrl-C before the first step; the prepared text"),
         ("allyouneed.training.loop.Loop.finish", signal.SIGHUP, "closed\\) in the final scoring; all steps are saved"),
     ],
 )

@@ -79,7 +79,7 @@ def test_opennmt_tf_is_imported_through_ctranslate2(tmp_path):
     ("file", "change", "message"),
     [
         ("config.json", {"model": {"encoder": {"heads": "two"}, "decoder": {}}}, "heads = two is not a number"),
-        ("vocab.json", {"specials": {"unk_token": ["<unk>"]}}, "not a text"),
+        ("vocab.json", {"specials": {"unk_token": ["<unk>"]}}, "specials.unk_token = "),
     ],
 )
 def test_damaged_settings_of_eole_are_refused(file, change, message, tmp_path):

@@ -256,7 +256,7 @@ def test_the_command_on_toy_trainings(tmp_path, monkeypatch):
 
 
 def test_all_variants_have_the_same_learning_rates_even_with_a_wrong_speed(tmp_path, monkeypatch):
-    monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
+    monkeypatch.setattr("allyouneed.training.planning.agreement.measure", lambda loop, seconds: Speed(0.5, 0.01, 0.1))
     train = [corpus(*write_pairs(tmp_path, "train", toy_pairs(400)))]
     valid = [corpus(*write_pairs(tmp_path, "valid", toy_pairs(30, seed=2)))]
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]

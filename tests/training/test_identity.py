@@ -212,7 +212,7 @@ def test_runs_of_earlier_versions_are_resumed(recipe, tmp_path):
 def test_before_the_first_step_any_change_is_accepted(tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "run", SETTINGS)
     with monkeypatch.context() as patch:
-        patch.setattr("allyouneed.training.train._agreed_plans", lambda *_: (_ for _ in ()).throw(_Crash))
+        patch.setattr("allyouneed.training.train.agreed_plans", lambda *_: (_ for _ in ()).throw(_Crash))
         with pytest.raises(_Crash):
             train(request, silent())
     made = (tmp_path / "run" / "data" / "tokenizer.model").stat().st_mtime_ns

@@ -104,11 +104,12 @@ def simulate(monkeypatch, tmp_path):
         speed = Speed(*(seconds * measured for seconds in (STEP, VALIDATION, final)))
         plan = plan_for_minutes(config, left, speed)
         monkeypatch.setattr(loops, "BatchOrder", lambda *arguments: None)
+        model = torch.nn.Identity()
         loop = SimulatedLoop(
             run=tmp_path,
-            bundle=SimpleNamespace(config=config),
+            bundle=SimpleNamespace(config=config, model=model),
             plan=plan,
-            state=TrainingState(torch.nn.Identity(), []),
+            state=TrainingState(model, []),
             store=None,
             valid=ValidationSet(None, [("a", "b")] * SENTENCES),
             ranks=Ranks(),

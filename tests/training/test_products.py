@@ -19,7 +19,7 @@ def agree(tmp_path, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(kernels.choice, "_speedups", {})
     path = tmp_path / "run.json"
-    RunRecord(path).update(asked={}, config={})
+    RunRecord(path).update(asked={"languages": ["aa", "bb"], "recipe": "small", "settings": []}, config={})
 
     def call(measured: dict[int, float], *settings: str) -> list[str]:
         lines: list[str] = []

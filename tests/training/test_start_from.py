@@ -272,7 +272,7 @@ def test_the_format_of_the_run_record(tmp_path):
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts.keys() == {
-        *("asked", "base", "config", "files", "prepared", "micro_batches", "plan", "finished", "checksum")
+        *("asked", "base", "config", "files", "prepared", "micro_batches", "ranks", "plan", "finished", "checksum")
     }
     assert facts["asked"].keys() == {"train", "valid", "languages", "recipe", "settings", "start from"}
     assert facts["plan"].keys() == {

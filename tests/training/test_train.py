@@ -112,7 +112,7 @@ def test_the_reference_implementation_trains_alike(tmp_path):
 
 @pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_a_wrong_measurement_of_the_speed_is_corrected(tmp_path, monkeypatch):
-    monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(1.0, 0.01, 0.1))
+    monkeypatch.setattr("allyouneed.training.planning.agreement.measure", lambda loop, seconds: Speed(1.0, 0.01, 0.1))
     request = toy_request(
         tmp_path / "text", tmp_path / "run", ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
     )
@@ -294,7 +294,7 @@ def test_the_shortest_run_has_a_record(tmp_path):
 
 @pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_a_steady_plan_is_not_corrected(tmp_path, monkeypatch):
-    monkeypatch.setattr("allyouneed.training.train.measure", lambda loop, seconds: Speed(1.0, 0.01, 0.1))
+    monkeypatch.setattr("allyouneed.training.planning.agreement.measure", lambda loop, seconds: Speed(1.0, 0.01, 0.1))
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     settings += ["training.minutes=0.1", "training.validate_every=3", "training.warmup=1"]
     request = dataclasses.replace(toy_request(tmp_path / "text", tmp_path / "run"), settings=settings, steady=True)

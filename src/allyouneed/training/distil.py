@@ -41,7 +41,8 @@ from allyouneed.training.reporting.outcome import Outcome
 from allyouneed.training.request import Request
 from allyouneed.training.resolution.choice import Choice
 from allyouneed.training.resolution.identity import bundle_identity, same_content
-from allyouneed.training.train import lock_run, train
+from allyouneed.training.run_lock import lock_run
+from allyouneed.training.train import train
 from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import math
-import os
-import time
-import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -24,16 +18,15 @@ from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.files import MANIFEST, cannot_write, check_folder, intended_name, recover_all, sha256
+from allyouneed.files import MANIFEST, check_folder, recover_all, sha256
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.kernels import background
 from allyouneed.seals import page_is_intact
-from allyouneed.snapshots import KEPT, Snapshots
+from allyouneed.snapshots import KEPT
 from allyouneed.training.assemble import INITIALISED, LoopParts
-from allyouneed.training.checkpoint import LOG, load_checkpoint, newest_checkpoint, progress
+from allyouneed.training.checkpoint import LOG, load_checkpoint, newest_checkpoint
 from allyouneed.training.compilation import Compilation
-from allyouneed.training.distributed.launch import is_elastic
-from allyouneed.training.distributed.lifeline import INTERVAL, MISSED, let_others_exit
+from allyouneed.training.distributed.lifeline import let_others_exit
 from allyouneed.training.distributed.ranks import Ranks, join_ranks, leave_ranks
 from allyouneed.training.distributed.shared_folder import wait_until_visible
 from allyouneed.training.dry_run import dry_run, show_forecast
@@ -43,31 +36,18 @@ from allyouneed.training.health import validation_warning
 from allyouneed.training.loop import Loop
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.patience import metric_of
+from allyouneed.training.planning.agreement import agreed_plans, stored_micro_batches
 from allyouneed.training.planning.clock import Stopwatch
-from allyouneed.training.planning.measure import measure
-from allyouneed.training.planning.schedule import (
-    PlanHistory,
-    TrainingPlan,
-    least_seconds,
-    plan_for_minutes,
-    plan_for_steps,
-)
 from allyouneed.training.products import agree_on_products
 from allyouneed.training.reporting.log import RunLog
 from allyouneed.training.reporting.outcome import FINISHED, INTERRUPTED, Outcome, describe_ending, headline
 from allyouneed.training.reporting.report import write_report
 from allyouneed.training.request import Request, explicit_settings, requested_device
 from allyouneed.training.resolution.checksums import KnownChecksums
-from allyouneed.training.resolution.extension import describe_extension, extended_plans, keep_bundle, thin_snapshots
 from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
-from allyouneed.training.resolution.run_record import COPY, RunRecord
+from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.run_lock import LOCK, lock_run
 from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
-
-# Files of a run besides run.json. A folder with other files is not used.
-LOCK = ".lock"
-_RUN_FILES = {LOCK, "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
-_RUN_FILES |= {f"run.json{COPY}"}
-_RESTART_SECONDS = 2 * MISSED * INTERVAL  # for a process that was cut off from the others to end
 
 
 def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
@@ -145,10 +125,7 @@ def _train(
     wait_until_visible(ranks, [resolved.request.out / LOCK, prepared.report_file])
     metric = metric_of(resolved.config.training)
     if not resolved.pending and (finished := ranks.share(record.content.get("finished"))):
-        status, ending = (
-            finished.get("status", FINISHED),
-            finished.get("ending", FINISHED),
-        )  # absent in earlier versions
+        status, ending = (finished.get(name, FINISHED) for name in ("status", "ending"))  # absent in earlier versions
         return Outcome(status, finished, ranks.is_first, ending, headline(finished["valid"], metric))
     watch = compilation.watch
     parts = LoopParts(resolved, prepared, log, ranks, device, watch, compilation.prepare_search)
@@ -156,10 +133,10 @@ def _train(
         compilation.prepare_training()
         with watch.pause():
             agree_on_products(resolved.config, device, record, ranks, log.show)
-        parts = parts.with_micro_batches(_stored_micro_batches(record, ranks.count))
+        parts = parts.with_micro_batches(stored_micro_batches(record, ranks.count))
         if resolved.request.dry_run:
             return dry_run(parts, has_report=record.plans is not None)
-        plans, step_seconds = _agreed_plans(parts, record, watch)
+        plans, step_seconds = agreed_plans(parts, record, watch)
         loop = parts.assemble(plans.plans[0])
     loop.plans, loop.plan = plans, plans.last
     loop.observe = resolved.request.observe
@@ -228,89 +205,6 @@ def _check_same_text(prepared: PreparedData, record: RunRecord) -> None:
         )
     if found and found != record.content.get("prepared"):
         record.update(prepared=found)
-
-
-def _agreed_plans(parts: LoopParts, record: RunRecord, watch: Stopwatch) -> tuple[PlanHistory, float | None]:
-    """Return the stored or extended plans, the plan of the request, or a new one, which is stored before a step.
-
-    The second value is the duration of a step, if it was measured.
-    """
-    request, config = parts.resolved.request, parts.resolved.config
-    explicit = explicit_settings(request)
-    if parts.resolved.pending and (longer := parts.ranks.share(_extend(parts, record))):
-        return longer, None
-    if stored := parts.ranks.share(record.plans):
-        return stored, None
-    plan, step_seconds = request.plan or plan_for_steps(config, explicit), None
-    if config.training.minutes and not request.plan:
-        plan, step_seconds = parts.ranks.share(_plan_by_speed(parts, config.training.minutes, explicit, watch))
-    if plan.warmup >= plan.steps:
-        parts.log.show(_describe_long_warmup(plan))
-    plans = PlanHistory([plan])
-    if parts.ranks.is_first:
-        record.update(**plans.as_dict(), micro_batches=parts.micro_batches.count, ranks=parts.ranks.count)
-    return plans, step_seconds
-
-
-def _stored_micro_batches(record: RunRecord, ranks: int) -> int | None:
-    """Return the number of micro-batches of a run that has a plan, which a resumed run keeps; None before.
-
-    With another number of ranks, a batch is divided into at least as many parts as before, so that each fits into
-    memory. If the number of parts is the same, so are the parts and the random numbers of dropout.
-    """
-    if not record.plans:
-        return None
-    parts = record.content.get("micro_batches", 1) * record.content.get("ranks", ranks)
-    return math.ceil(parts / ranks)
-
-
-def _extend(parts: LoopParts, record: RunRecord) -> PlanHistory | None:
-    """Store and return the plans of a longer run on rank 0; None without a checkpoint, from which it would continue."""
-    if not parts.ranks.is_first:
-        return None
-    resolved, run = parts.resolved, parts.resolved.request.out
-    step, seconds = progress(run / "checkpoints")
-    before = record.plans
-    if not step or before is None:
-        record.update(**resolved.pending, plan=None, earlier_plans=None)
-        return None
-    explicit = explicit_settings(resolved.request)
-    plans = extended_plans(run, before, record.config, resolved.config, step, seconds, explicit)
-    if "finished" in record.content:
-        keep_bundle(run)
-    is_planned = len(plans.plans) > len(before.plans)  # else only the patience is longer
-    extended_at = step if is_planned else record.content.get("extended_at")
-    record.update(**resolved.pending, **plans.as_dict(), finished=None, extended_at=extended_at)
-    thin_snapshots(Snapshots(run / KEPT), plans.last.steps, resolved.config.training.keep_snapshots, step)
-    parts.log.show(describe_extension(plans, step) if is_planned else f"continuing at step {step:,}")
-    return plans
-
-
-def _plan_by_speed(
-    parts: LoopParts, minutes: float, explicit: Collection[str], watch: Stopwatch
-) -> tuple[TrainingPlan, float]:
-    """Measure the seconds per step, and plan the rest of the minutes; preparation cannot use up all of them."""
-    config, prepared = parts.resolved.config, watch.seconds
-    parts.log.show(f"measuring the speed, to plan {minutes:g} minutes ...")
-    speed = measure(parts.assemble(plan_for_steps(config, explicit)), seconds=min(20.0, 60 * minutes * 0.04))
-    left = 60 * minutes - watch.seconds
-    if left < least_seconds(minutes):
-        parts.log.show(
-            f"preparing the text took {prepared / 60:.2g} of the {minutes:g} minutes, and measuring the speed "
-            f"{(watch.seconds - prepared) / 60:.2g}. Training takes a quarter of the minutes in any case: "
-            f"{least_seconds(minutes) / 60:.2g} more. The prepared text is kept for further runs of this command."
-        )
-    planned = plan_for_minutes(config, left, speed, explicit)
-    planned = replace(planned, budget=None) if parts.resolved.request.steady else planned
-    return planned, speed.step_seconds
-
-
-def _describe_long_warmup(plan: TrainingPlan) -> str:
-    reached = f"{100 * plan.steps / plan.warmup:.2g} %"
-    return (
-        f"training.warmup = {plan.warmup:,} is not shorter than the {plan.steps:,} steps of this run: the learning "
-        f"rate only rises, to {reached} of its peak. Lower training.warmup unless that is intended."
-    )
 
 
 def _resume(loop: Loop, record: RunRecord) -> None:
@@ -435,50 +329,3 @@ def _summary(finished: dict[str, Any]) -> str:
     valid = finished["valid"]
     ending = f"{finished['ending']}; " if finished.get("ending") else ""
     return f"{ending}validation BLEU {valid['bleu']:.1f}, chrF {valid['chrf']:.1f} ({finished['weights']})"
-
-
-@contextmanager
-def lock_run(out: Path) -> Iterator[None]:
-    """Lock the folder of a run, so that two processes cannot write to it.
-
-    After a restart by torchrun, a process on another host, which was cut off, may hold the lock for a while.
-
-    Args:
-        out: The folder, which is created if it does not exist.
-
-    Raises:
-        UserError: If another process holds the lock, or the folder contains other files or is not writable.
-    """
-    try:
-        names = {intended_name(path.name) for path in out.iterdir()} if out.is_dir() else set()
-        if names and "run.json" not in names and (".lock" not in names or names - _RUN_FILES):
-            raise UserError(
-                f"{out} contains files that do not belong to a run. Give a new or an empty folder to --out."
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        (out / LOCK).touch()
-        opened = open(out / LOCK, "r+")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    with opened as lock:
-        deadline = time.monotonic() + (_RESTART_SECONDS if is_elastic() else 0)
-        while not _locked(lock, out):
-            if time.monotonic() > deadline:
-                raise UserError(f"{out}: another process is training this run.")
-            time.sleep(0.5)
-        try:
-            os.pwrite(lock.fileno(), uuid.uuid4().hex.encode(), 0)  # by which other hosts recognise the folder
-        except OSError as error:
-            raise cannot_write(out, error) from error
-        yield
-
-
-def _locked(lock: TextIO, out: Path) -> bool:
-    """Lock a file if no other process has."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # the file system does not support locks
-        raise cannot_write(out, error) from error
-    return True

@@ -1,0 +1,72 @@
+"""The lock of a run's folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from allyouneed.errors import UserError
+from allyouneed.files import cannot_write, intended_name
+from allyouneed.snapshots import KEPT
+from allyouneed.training.distributed.launch import is_elastic
+from allyouneed.training.distributed.lifeline import INTERVAL, MISSED
+from allyouneed.training.resolution.run_record import COPY
+
+# Files of a run besides run.json. A folder with other files is not used.
+LOCK = ".lock"
+_RUN_FILES = {LOCK, "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
+_RUN_FILES |= {f"run.json{COPY}"}
+_RESTART_SECONDS = 2 * MISSED * INTERVAL  # for a process that was cut off from the others to end
+
+
+@contextmanager
+def lock_run(out: Path) -> Iterator[None]:
+    """Lock the folder of a run, so that two processes cannot write to it.
+
+    After a restart by torchrun, a process on another host, which was cut off, may hold the lock for a while.
+
+    Args:
+        out: The folder, which is created if it does not exist.
+
+    Raises:
+        UserError: If another process holds the lock, or the folder contains other files or is not writable.
+    """
+    try:
+        names = {intended_name(path.name) for path in out.iterdir()} if out.is_dir() else set()
+        if names and "run.json" not in names and (".lock" not in names or names - _RUN_FILES):
+            raise UserError(
+                f"{out} contains files that do not belong to a run. Give a new or an empty folder to --out."
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        (out / LOCK).touch()
+        opened = open(out / LOCK, "r+")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    with opened as lock:
+        deadline = time.monotonic() + (_RESTART_SECONDS if is_elastic() else 0)
+        while not _locked(lock, out):
+            if time.monotonic() > deadline:
+                raise UserError(f"{out}: another process is training this run.")
+            time.sleep(0.5)
+        try:
+            os.pwrite(lock.fileno(), uuid.uuid4().hex.encode(), 0)  # by which other hosts recognise the folder
+        except OSError as error:
+            raise cannot_write(out, error) from error
+        yield
+
+
+def _locked(lock: TextIO, out: Path) -> bool:
+    """Lock a file if no other process has."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # the file system does not support locks
+        raise cannot_write(out, error) from error
+    return True
