@@ -119,6 +119,8 @@ def prepare(folder: Path, arguments: list[str]) -> None:
             (folder / each).write_text(DOCUMENTS[each], encoding="utf-8")
         elif each in CORPORA:
             write_corpus(folder / each)
+        elif each == "big.en.gz":
+            (folder / each).write_bytes(gzip.compress("".join(f"{pair[1]}\n" for pair in toy_pairs(6)).encode()))
         elif each == "letters":
             (folder / each).mkdir()
             (folder / each / "a.txt").write_text("a b\n", encoding="utf-8")

@@ -11,20 +11,21 @@ import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
 BASE = {"errors", "files", "zip_files", "config", "suggest", "devices", "progress", "interruption", "languages"}
-BASE |= {"offline_page", "seals", "shared_files", "untrusted"}
+BASE |= {"durable", "offline_page", "seals", "shared_files", "untrusted"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
 MAY_IMPORT = {
     "lazy": set(),
     "errors": set(),
+    "durable": set(),
     "suggest": set(),
     "offline_page": set(),
     "languages": {"errors", "suggest"},
     "interruption": set(),
     "progress": {"interruption"},
     "terminal": {"interruption", "suggest"},
-    "files": {"errors", "untrusted"},
+    "files": {"durable", "errors", "untrusted"},
     "untrusted": {"errors"},
     "seals": set(),
     "shared_files": set(),

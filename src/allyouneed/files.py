@@ -7,7 +7,6 @@ other file; a sealed JSON file holds its own. A file that the system cannot read
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -24,6 +23,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from allyouneed.durable import create_folder, rename, sync
 from allyouneed.errors import DamagedFile, UserError
 from allyouneed.untrusted import changed, check_memory, checked, count_elements, read_regular, read_typed
 
@@ -32,7 +32,6 @@ _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
 _LONGEST_NAME = 255  # bytes
 _SEAL, _SEAL_LENGTH = "checksum", 64  # last key of a sealed object, and the characters of its value
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}  # folders on some file systems, or without read permission
 
 TextFiles: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -82,44 +81,13 @@ def write_file(path: Path, content: str | bytes) -> None:
             return
         create_folder(path.parent)
         _write_synced(temporary, content)
-        replace(temporary, path)
+        rename(temporary, path)
     except BaseException as error:  # Ctrl-C too
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
-
-
-def create_folder(folder: Path) -> None:
-    """Create a folder and those above it, if they do not exist, so that a power failure does not undo it.
-
-    Raises:
-        OSError: If it cannot be created.
-    """
-    if not folder.exists():
-        create_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)
-
-
-def replace(temporary: Path, path: Path) -> None:
-    """Rename a file or a folder, replacing a file, so that a power failure does not undo it; raises `OSError`."""
-    os.replace(temporary, path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Write a file, or the names in a folder, from memory to the disk; raises `OSError` if that fails."""
-    try:
-        opened = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-    except OSError as error:
-        if not path.is_dir() or error.errno not in _CANNOT_SYNC:
-            raise
 
 
 def delete_folder(folder: Path) -> None:
@@ -214,7 +182,7 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
             sync(path)
         if folder.exists():
             folder.rename(replaced)
-        replace(temporary, folder)
+        rename(temporary, folder)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error

@@ -25,6 +25,7 @@ TOY = {
 }
 
 
+@pytest.mark.slow
 def test_all_trainers_run_on_the_same_batches():
     config = size_settings("tiny").replace(**TOY)
     rows = measure_accelerator("cpu", config, 1, 3, 1, pairs=300, trainers=(OURS, TORCH, MARIAN))

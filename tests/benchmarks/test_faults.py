@@ -82,6 +82,7 @@ def test_a_message_names_a_file_or_its_folder():
     assert not faults_scenarios.names("error: out: damaged.", file)
 
 
+@pytest.mark.slow  # it is what `make faults` does
 def test_some_cases_pass():
     """`make faults` runs all cases."""
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}

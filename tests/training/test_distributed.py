@@ -36,7 +36,7 @@ def assert_close(run, other) -> None:
     assert [step for step, _ in curves[0]] == [step for step, _ in curves[1]]
     for (_, loss), (_, expected) in zip(*curves, strict=True):
         assert abs(loss - expected) < 1e-3
-    last = "checkpoints/step-00000040/model.safetensors"
+    last = "bundle/model.safetensors"
     weights, expected = read_tensors(run / last), read_tensors(other / last)
     assert weights.keys() == expected.keys()
     for name, tensor in weights.items():

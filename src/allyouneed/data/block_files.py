@@ -29,7 +29,7 @@ from allyouneed.data.files.formats import RawPair
 from allyouneed.data.inspection.overlap import ValidationOverlap
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
-from allyouneed.files import create_folder, replace
+from allyouneed.durable import create_folder, rename
 
 _ARRAYS = ("keys", "is_text", "lengths")
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError)
@@ -91,7 +91,7 @@ def write_block(path: Path, block: PreparedBlock) -> None:
     try:
         with open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        replace(temporary, path)
+        rename(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field, StrictInt
 
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.data.workers import usable_cores
-from allyouneed.files import cannot_write, create_folder, read_sealed, sync, write_sealed
+from allyouneed.durable import create_folder, sync
+from allyouneed.files import cannot_write, read_sealed, write_sealed
 from allyouneed.untrusted import cannot_read, changed
 
 _SIDES = ("source", "target")

@@ -23,6 +23,7 @@ from allyouneed.config import load_recipe
 from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.files.formats import RawPair, read_pairs
 from allyouneed.data.files.lines import read_text
+from allyouneed.durable import rename
 from allyouneed.errors import UserError
 from allyouneed.files import (
     MANIFEST,
@@ -34,7 +35,6 @@ from allyouneed.files import (
     write_file,
     write_sealed,
 )
-from allyouneed.files import replace as replace_file
 from allyouneed.progress import print_line
 from allyouneed.training.distributed.launch import announced_ranks
 from allyouneed.training.reporting.outcome import Outcome
@@ -195,7 +195,7 @@ def _translate(
         beam_size = facts["beam_size"]
         options = SearchOptions(beam_size=beam_size, length_penalty=facts["length_penalty"], num_hypotheses=beam_size)
         translate_file(translator, source, unfinished, options, True, say, resume, resume_with="the same command")
-        replace_file(unfinished, finished)
+        rename(unfinished, finished)
         add_to_manifest(folder, source.name, finished.name)
     remedy = f"Delete {finished} and run the same command again: the teacher translates again."
     _check_written(folder, [finished.name], remedy)

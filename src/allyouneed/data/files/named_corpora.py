@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from allyouneed.durable import create_folder, rename, sync
 from allyouneed.errors import UserError
-from allyouneed.files import create_folder, replace, sync
 
 PREFIX = "mtdata:"
 _NAME = re.compile(r"[\w.]+-[\w.]+-[\w.]+-([A-Za-z]{2,3}(?:_\w+)*)-([A-Za-z]{2,3}(?:_\w+)*)")
@@ -66,7 +66,7 @@ def fetch(path: Path) -> Path:
                 )
             for text in texts:
                 sync(text)
-            replace(Path(temporary, name), folder)
+            rename(Path(temporary, name), folder)
     except OSError as error:
         raise UserError(f"{path}: cannot be stored in {folder} ({(error.strerror or str(error)).lower()}).") from error
     return folder

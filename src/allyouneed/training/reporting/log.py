@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from allyouneed.durable import sync
 from allyouneed.errors import UserError
-from allyouneed.files import json_line, sync, write_file
+from allyouneed.files import json_line, write_file
 from allyouneed.interruption import ignoring_closed_terminal
 from allyouneed.progress import print_line, time_left
 from allyouneed.seals import intact_lines, seal_line
