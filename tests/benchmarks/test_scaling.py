@@ -198,7 +198,8 @@ def counted_once(monkeypatch):
 
 def test_tables_and_plots_of_gpus(counted_once, tmp_path: Path):
     tables = scaling_gpus.gpu_tables()
-    assert tables.count("###") == 6
+    assert tables.count("###") == 7
+    assert "| 400,000 tokens | 1,024 | +27.5% |" in tables
     assert "nan" not in tables
     work = counted_once["base"]
     assert scaling_gpus.efficiency(work, INFINIBAND, 1, 25_000) == pytest.approx(1.0)
