@@ -75,7 +75,10 @@ def _in_a_process(sample: Sample, seed: str, numbers: Sequence[int]) -> Iterator
         process = os.fork()
         if not process:
             os.close(receive)
-            _child(sample, seed, numbers, Path(temporary), send)
+            try:
+                _child(sample, seed, numbers, Path(temporary), send)
+            finally:
+                os._exit(0)  # an error must not run on in the child, which would delete the samples
         os.close(send)
         lines = _received(receive, process)
         _, status, usage = os.wait4(process, 0)
@@ -118,7 +121,7 @@ def _processor_time(process: int) -> float:
 
 
 def _child(sample: Sample, seed: str, numbers: Sequence[int], folder: Path, send: int) -> None:
-    """Use cases until one fails, write an outcome for each, and exit."""
+    """Use cases until one fails, and write an outcome for each."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
     null = os.open(os.devnull, os.O_RDWR)
@@ -140,7 +143,6 @@ def _child(sample: Sample, seed: str, numbers: Sequence[int], folder: Path, send
         if outcome not in (USED, REFUSED):
             break
         shutil.rmtree(copy, ignore_errors=True)
-    os._exit(0)
 
 
 def _outcome(sample: Sample, folder: Path) -> tuple[str, str]:

@@ -25,7 +25,7 @@ def json_of(data: bytes) -> Any:
     if data[:1] not in b"{[":
         return None
     try:
-        return json.loads(data) or None
+        return copy.deepcopy(json.loads(data)) or None  # a copy shows whether it is too deep to be changed
     except (ValueError, RecursionError):
         return None
 
