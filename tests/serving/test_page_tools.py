@@ -194,6 +194,7 @@ def create_glossary(page: playwright.Page, name: str, *entries: tuple[str, str])
     fill_entries(page, *entries)
     page.locator("#save-glossary").click()
     playwright.expect(page.locator("#glossary-editor")).to_be_hidden()
+    playwright.expect(page.locator("#glossary")).not_to_have_value("")  # the list is loaded anew
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from allyouneed.config import load_recipe
 from allyouneed.errors import UserError
 from allyouneed.training import assemble
 from allyouneed.training.planning import available_memory as available
+from allyouneed.training.planning.agreement import stored_micro_batches
 from allyouneed.training.planning.memory_estimate import LargestStep
 from allyouneed.training.planning.micro_batches import settle
 from allyouneed.training.planning.schedule import PlanHistory, plan_for_steps
 from allyouneed.training.resolution.run_record import RunRecord
-from allyouneed.training.train import FINISHED, _stored_micro_batches, train
+from allyouneed.training.train import FINISHED, train
 from tests.conftest import silent, toy_request
 from tests.training.test_distributed import EXACT, assert_close
 from tests.training.test_resume import losses
@@ -113,9 +114,9 @@ def test_available_memory_is_the_least_of_machine_and_control_groups(tmp_path, m
 def test_another_number_of_ranks_divides_a_batch_into_as_many_parts(tmp_path, record, ranks, parts):
     plan = plan_for_steps(load_recipe("tiny"))
     run = RunRecord(tmp_path / "run.json")
-    assert _stored_micro_batches(run, ranks) is None
+    assert stored_micro_batches(run, ranks) is None
     run.update(**record, **PlanHistory([plan]).as_dict())
-    assert _stored_micro_batches(run, ranks) == parts
+    assert stored_micro_batches(run, ranks) == parts
 
 
 def stored(run) -> int:
