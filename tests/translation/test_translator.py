@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from allyouneed import Translator, UserError
+from allyouneed.bundle import load_bundle
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.scoring import score_pairs
 from tests.compat import IMPORTED
@@ -19,6 +20,15 @@ from tests.conftest import toy_pairs
 @pytest.fixture(scope="module")
 def translator(toy_run):
     return Translator.load(toy_run)
+
+
+def test_a_model_whose_scores_are_not_finite_is_refused(toy_run):
+    bundle = load_bundle(toy_run)
+    with torch.no_grad():
+        for parameter in bundle.model.parameters():
+            parameter.mul_(1e30)
+    with pytest.raises(UserError, match="the model finds no translation, since its scores are not finite"):
+        Translator(bundle).translate(["a b c"], beam_size=4)
 
 
 def test_one_translation_per_text_and_none_for_empty_text(translator):

@@ -82,6 +82,9 @@ class BatchSearch:
 
         Returns:
             The hypotheses of each sentence, best first.
+
+        Raises:
+            UserError: If the model's scores are not finite, so that a search finds nothing.
         """
         lengths = np.array([len(ids) for ids in sentences], dtype=np.int64)
         options = self.options
@@ -93,6 +96,11 @@ class BatchSearch:
 
         results: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):
+            if not all(found):
+                raise UserError(
+                    "the model finds no translation, since its scores are not finite. Its weights are damaged, or "
+                    "their values are too large: get the model again."
+                )
             if options.coverage_penalty:  # not in a worker, since PyTorch uses all cores
                 found = add_coverage_penalty(model, [sentences[i] for i in batch], found, options.coverage_penalty)
             if options.minimum_bayes_risk:
