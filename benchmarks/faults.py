@@ -21,6 +21,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,9 @@ def main() -> NoReturn:
         if problem := preload(Path(folder), variables):
             print(f"without faults at single calls and loss of power: {problem}", file=sys.stderr)
         command = [sys.executable, "-m", "benchmarks.faults", *sys.argv[1:]]
-        sys.exit(subprocess.run(command, env=variables).returncode)
+        process = subprocess.Popen(command, env=variables)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # after Ctrl-C, the other process prints its tables and ends
+        sys.exit(process.wait())
 
 
 def preload(folder: Path, variables: dict[str, str]) -> str:
