@@ -2,7 +2,7 @@
 
    Calls of the C library that concern files below one folder are counted by kind. From the chosen call on, or at that
    call only, the process is killed, gets a signal, the call fails or is done in part, or the clock is moved. All calls
-   can be traced, with what they write, so that the state of a disk after a loss of power can be made from them. */
+   can be recorded with the data that they write, from which the disk after a loss of power is reconstructed. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -8,7 +8,7 @@ result must equal that of the undisturbed command: weights bit for bit, translat
 - finished: the disturbed command ended with the right result;
 - exact: the same command, repeated, ended with the right result;
 - advised: one line named the damaged file and what to do, and after that the result was right;
-- failed: anything else, such as a traceback, another result or advice to delete what is intact.
+- failed: anything else, such as a traceback, another result, or advice to delete an intact file.
 
 A case is determined by the seed and its number. Prints each failed case, and tables, also after Ctrl-C. The exit code
 is 1 if a case has failed.
@@ -126,11 +126,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, help="cases, chosen at random; default: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--commands", default=_COMMANDS, help="those that are disturbed; default: %(default)s")
+    parser.add_argument(
+        "--commands", default=_COMMANDS, help="disturbed commands, train among them; default: %(default)s"
+    )
     parser.add_argument("--only", default="", help='cases with this text in "FAULT, COMMAND: DETAIL"')
     parser.add_argument("--case", type=int, help="one case, by its number")
     parser.add_argument("--jobs", type=int, default=1, help="cases at the same time")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    chosen = set(arguments.commands.split(","))
+    if "train" not in chosen or not chosen <= set(_COMMANDS.split(",")):
+        parser.error(f"--commands {arguments.commands}: choose some of {_COMMANDS}, train among them.")
+    return arguments
 
 
 def _can_mount() -> bool:
@@ -145,7 +151,7 @@ def _can_mount() -> bool:
 
 
 def _enter(folder: Path, cases: Sequence[Case]) -> None:
-    """Begin a worker process, which has a folder of its own."""
+    """Start a worker process with its own folder."""
     own = folder / str(os.getpid())
     own.mkdir()
     os.chdir(own)

@@ -38,7 +38,7 @@ class Case:
 
     Attributes:
         fault: What fails, in the table.
-        command: What it disturbs, in the table.
+        command: The disturbed command, as in the table.
         detail: Which call, moment or file.
         judge: Lets it happen; returns one of `OUTCOMES`, and what happened.
     """
@@ -169,7 +169,7 @@ def _damage_judge(
             (out / file).write_bytes(after)
         if name == "resume":
             scenario = bench.scenarios[name]
-            if file.name == "log.jsonl":  # what it has lost cannot be restored
+            if file.name == "log.jsonl":  # lost lines cannot be restored
                 scenario = scenario._replace(result=lambda run: {**training_result(run), file.name: None})
                 return recover(scenario, bench.children, {**bench.expected[name], file.name: None}, [out / file])
             return recover(scenario, bench.children, bench.expected[name], [out / file])

@@ -57,7 +57,7 @@ class Ended(NamedTuple):
 
     Attributes:
         code: Exit code; negative: the signal that ended the process.
-        text: What it printed.
+        text: Its output.
         hung: Whether it was killed because it took too long.
     """
 

@@ -1,4 +1,4 @@
-"""Commands that `benchmarks/faults.py` disturbs, what they have to produce, and how a user goes on after a fault."""
+"""Commands that `benchmarks/faults.py` disturbs, their correct results, and how a user recovers from a fault."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scenario(NamedTuple):
     Attributes:
         name: Its name in the table.
         command: Its arguments.
-        result: Reads what it has to produce in `OUT`, to be compared.
+        result: Reads its result in `OUT`, for comparison.
         again: Arguments with which a user repeats it after a fault.
         start: Folder with the content of `OUT` before it; None: no folder.
     """
@@ -63,7 +63,7 @@ class Scenario(NamedTuple):
 
 
 def empty(folder: Path) -> None:
-    """Delete what is in a folder, which may be a mounted file system."""
+    """Delete the content of a folder, which may be a mounted file system."""
     for path in folder.iterdir() if folder.is_dir() else ():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
@@ -74,7 +74,7 @@ def recover(scenario: Scenario, children: Children, expected: Any, damaged: Sequ
     Args:
         scenario: The command.
         children: Runs it.
-        expected: What it has to produce.
+        expected: The correct result.
         damaged: Damaged files, of which a message has to name one, or its folder; none: no message is expected.
 
     Returns:
@@ -100,7 +100,7 @@ def recover(scenario: Scenario, children: Children, expected: Any, damaged: Sequ
 
 
 def describe_bad_ending(ended: Ended, codes: Sequence[int]) -> str:
-    """Return what is wrong with how a command ended; an empty string if nothing is.
+    """Return what is wrong with the end of a command; an empty string if nothing is.
 
     Args:
         ended: The end.
@@ -194,7 +194,7 @@ class Bench:
         scenarios: All commands by name.
         expected: Their results.
         counts: Their calls by kind, and those of Python ("calls").
-        bytes: Sizes of what they write.
+        bytes: Total size of the files that each command writes.
         translated: The translation of the input.
         children: Runs commands.
     """

@@ -1,4 +1,4 @@
-"""Changes of the files of a folder: what they are, and what is in them."""
+"""Changes of the files of a folder: of their kind and of their content."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def run(sample: Sample, seed: str, numbers: Sequence[int]) -> Iterator[Found]:
 
     Args:
         sample: The sample.
-        seed: Determines, with the number, what is changed.
+        seed: Determines the changes of a case, together with its number.
         numbers: Numbers of the cases.
     """
     pending = list(numbers)
