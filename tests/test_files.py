@@ -11,7 +11,9 @@ import torch
 from allyouneed.errors import UserError
 from allyouneed.files import (
     check_folder,
+    check_new_folder,
     check_output,
+    last_version,
     new_folder,
     read_tensors,
     recover_all,
@@ -110,6 +112,49 @@ def test_a_new_folder_gets_a_manifest(tmp_path):
     assert os.listdir(tmp_path) == ["new"]
 
 
+def test_a_new_folder_may_exist_with_the_same_files_only(tmp_path):
+    folder = tmp_path / "f"
+    write_folder(folder, {"a": b"1", "README.md": "prose"}, replace=False)
+    (folder / "mine").write_text("precious")
+    (folder / "README.md").write_text("edited")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_folder(folder, {"a": b"1", "README.md": "prose"}, replace=False)
+    for contents in ({"a": b"2"}, {"a": b"1", "b": b"1"}, {}):
+        with pytest.raises(UserError, match="f already exists"):
+            write_folder(folder, contents, replace=False)
+    with pytest.raises(UserError, match="f already exists"):
+        check_new_folder(folder)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    (folder / "a").write_bytes(b"3")
+    with pytest.raises(UserError, match="f already exists"):
+        write_folder(folder, {"a": b"1"}, replace=False)
+    assert (folder / "a").read_bytes() == b"3"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_leftover_that_cannot_be_removed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "f.unfinished" / "below").mkdir(parents=True)
+
+    def fail(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("rmdir", "unlink"):
+        monkeypatch.setattr(os, name, fail)
+    with pytest.raises(UserError, match=r"cannot write .*f: read-only file system"):
+        write_folder(tmp_path / "f", {"a": b"1"})
+
+
+def test_the_last_version_of_a_folder(tmp_path, monkeypatch):
+    folder, replaced = tmp_path / "f", tmp_path / "f.replaced"
+    assert last_version(folder) == folder
+    replaced.mkdir()
+    assert last_version(folder) == replaced
+    folder.mkdir()
+    assert last_version(folder) == folder
+    monkeypatch.chdir(tmp_path)
+    assert last_version(Path()) == Path()
+
+
 def test_the_current_folder_is_refused_as_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (".", ".."):
@@ -188,5 +233,5 @@ def test_a_read_error_without_a_system_message_is_reported(tmp_path, monkeypatch
 
 
 def test_a_folder_has_no_checksum(tmp_path):
-    with pytest.raises(UserError, match=r"cannot be read \(is a directory\)\."):
+    with pytest.raises(UserError, match=r"missing or not readable \(is a directory\)\. "):
         sha256(tmp_path)

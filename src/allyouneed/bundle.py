@@ -23,7 +23,7 @@ from allyouneed.data.directions import Direction
 from allyouneed.data.tokens.tokenizer import EOS, SEPARATE_FILES
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import UserError
-from allyouneed.files import check_folder, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.files import check_folder, last_version, read_tensors, tensor_bytes, to_json, write_folder
 from allyouneed.model.transformer import Transformer
 from allyouneed.untrusted import checked, count_elements, read_typed
 
@@ -130,8 +130,13 @@ def title_of(languages: tuple[str, str], directions: Sequence[Direction]) -> str
     return ", ".join(" → ".join(each) for each in directions or (languages,))
 
 
-def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle atomically, replacing an existing one.
+def save_bundle(bundle: Bundle, folder: Path, replace: bool = True) -> None:
+    """Write a bundle atomically.
+
+    Args:
+        bundle: The bundle.
+        folder: Its folder.
+        replace: Whether an existing bundle is replaced; otherwise only the same bundle may exist.
 
     Raises:
         UserError: If the folder cannot be written, for example because the disk is full.
@@ -158,7 +163,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "README.md": _model_card(bundle),
         **({_DRAFTS: tensor_bytes(bundle.drafts)} if bundle.drafts else {}),
     }
-    write_folder(folder, contents)
+    write_folder(folder, contents, replace)
 
 
 def load_bundle(path: Path, build: Build = Transformer) -> Bundle:
@@ -265,10 +270,12 @@ def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Tra
 def find_bundle(path: Path) -> Path:
     """Return the folder of the bundle in a RUN or at the path itself.
 
+    If the program was killed while it replaced the bundle, this is the old one, under its temporary name.
+
     Raises:
         UserError: If the path is neither a RUN with a bundle nor a bundle.
     """
-    for folder in (path / "bundle", path):
+    for folder in map(last_version, (path / "bundle", path)):
         if (folder / "config.json").is_file():
             return folder
     if not path.exists():

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from allyouneed.durable import create_folder, rename, sync
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.untrusted import changed, check_memory, checked, count_elements, read_regular, read_typed
+from allyouneed.untrusted import cannot_read, changed, check_memory, checked, count_elements, read_regular, read_typed
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
@@ -64,7 +64,7 @@ def sha256(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+        raise cannot_read(path, error, "Get it again.") from error
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -124,59 +124,66 @@ def check_output(output: Path, *inputs: Path) -> None:
         raise UserError(f"cannot write {output}: permission denied. Choose another output.")
 
 
-def write_folder(folder: Path, contents: Mapping[str, bytes | str]) -> None:
-    """Write a folder of files and their manifest atomically, replacing an existing folder.
+def write_folder(folder: Path, contents: Mapping[str, bytes | str], replace: bool = True) -> None:
+    """Write a folder of files and their manifest atomically.
 
     Args:
         folder: Destination.
         contents: File contents by name.
+        replace: Whether an existing folder is replaced; otherwise see `new_folder`.
 
     Raises:
         UserError: If a file cannot be written, for example because the disk is full. An existing folder is kept.
     """
-    with _atomic_folder(folder) as temporary:
+    with new_folder(folder, replace) as temporary:
         for name, content in contents.items():
             _write_synced(temporary / name, content)
 
 
+def check_new_folder(folder: Path) -> None:
+    """Check, before a long task, that the folder for its output does not exist, or is empty.
+
+    Raises:
+        UserError: If it exists and is not empty, or is the current folder, which cannot be replaced.
+    """
+    if _is_current(folder) or _is_used(folder):
+        raise _exists(folder)
+
+
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     """Create a folder atomically from files that the caller writes.
 
+    A folder that exists with the same files is kept as it is: a command that was killed after it had written everything
+    can be repeated.
+
     Args:
-        folder: Destination, new or empty.
+        folder: Destination.
+        replace: Whether a folder with other files is replaced.
 
     Yields:
         A temporary folder, which becomes `folder`, with a manifest, when the block ends without an exception.
 
     Raises:
-        UserError: If `folder` contains files, or cannot be written.
+        UserError: If `folder` contains other files and is not to be replaced, or cannot be written.
     """
-    is_current = folder.name in ("", "..")  # such a folder cannot be replaced by renaming
-    if is_current or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        raise UserError(f"{folder} already exists. Choose a new or empty folder, or delete it first.")
-    with _atomic_folder(folder) as temporary:
-        yield temporary
-
-
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Create a folder atomically from files that the caller writes, replacing an existing folder; see `new_folder`."""
-    with _atomic_folder(folder) as temporary:
-        yield temporary
-
-
-@contextmanager
-def _atomic_folder(folder: Path) -> Iterator[Path]:
+    if not replace and (_is_current(folder) or not (folder / MANIFEST).is_file()):
+        check_new_folder(folder)
     temporary, replaced = _temporary_names(folder)
     try:
         create_folder(folder.parent)
         recover_folder(folder)
+        if temporary.exists():  # it could not be removed: report why
+            shutil.rmtree(temporary)
         temporary.mkdir()
         yield temporary
         inside = [temporary, *temporary.rglob("*")]
         names = sorted(path.relative_to(temporary).as_posix() for path in inside if path.is_file())
         sums = {name: sha256(temporary / name) for name in names if not name.endswith(".md")}  # users may edit Markdown
+        if not replace and _is_used(folder):
+            if _has_files(folder, sums):
+                return
+            raise _exists(folder)
         _write_synced(temporary / MANIFEST, _sealed({"sha256": sums}))
         for path in inside:
             sync(path)
@@ -187,7 +194,37 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(folder, error) from error
     finally:
-        recover_folder(folder)
+        with suppress(OSError):
+            recover_folder(folder)
+
+
+def _has_files(folder: Path, sums: Mapping[str, str]) -> bool:
+    """Return whether the manifest of a folder has these checksums, and its files match them."""
+    try:
+        check_files(folder, sums, "")
+        return read_manifest(folder, "") == sums
+    except DamagedFile:
+        return False
+
+
+def _is_used(folder: Path) -> bool:
+    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _is_current(folder: Path) -> bool:
+    return folder.name in ("", "..")  # such a folder cannot be replaced by renaming
+
+
+def _exists(folder: Path) -> UserError:
+    return UserError(f"{folder} already exists. Choose a new or empty folder, or delete it first.")
+
+
+def last_version(folder: Path) -> Path:
+    """Return the folder; if the program was killed while it replaced it, the old one under its temporary name."""
+    if folder.exists():
+        return folder
+    _, replaced = _temporary_names(folder)
+    return replaced if replaced.exists() else folder
 
 
 def recover_folder(folder: Path) -> None:

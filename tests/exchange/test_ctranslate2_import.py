@@ -12,8 +12,8 @@ import torch
 from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import load_bundle, weights_of
 from allyouneed.data.tokens.tokenizer import BOS, EOS
-from allyouneed.exchange.ctranslate2.importer import import_ctranslate2
 from allyouneed.exchange.ctranslate2.model_file import map_folder, read_model
+from allyouneed.exchange.importer import import_bundle
 from allyouneed.translation.search import NEVER_GENERATED
 from tests.conftest import toy_pairs
 from tests.exchange.ctranslate2_models import SHAPES, write_model
@@ -32,7 +32,7 @@ def slow(values) -> list:
 
 
 def imported(folder: Path, run: Path):
-    import_ctranslate2([folder], run, ("de", "en"))
+    import_bundle("ctranslate2", [folder], run, "de", "en")
     bundle = load_bundle(run)
     bundle.model.eval()
     return bundle

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from allyouneed import Translator, UserError, exchange
 from allyouneed.bundle import load_bundle
 from allyouneed.exchange.hugging_face.export import export_marian
-from allyouneed.exchange.hugging_face.importer import import_marian
+from allyouneed.exchange.hugging_face.importer import read_marian
+from allyouneed.exchange.importer import import_bundle
 from allyouneed.files import read_tensors
 from allyouneed.insight.explorer import explorer_data
 from tests.compat import POST_NORM
@@ -67,7 +68,8 @@ def test_the_search_of_transformers_is_imported(alpha, tmp_path):
     del settings["length_penalty"]
     settings |= {} if alpha is None else {"length_penalty": alpha}
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    search = import_marian([folder], run).config.search
+    import_bundle("marian", [folder], run)
+    search = load_bundle(run).config.search
     assert (search.length_penalty, search.length_offset) == (alpha or 1.0, 0.0)
     from transformers import MarianMTModel, MarianTokenizer
 
@@ -84,7 +86,7 @@ def test_the_search_of_transformers_is_imported(alpha, tmp_path):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_import_and_export_round_trip(shape, tmp_path):
     write_marian(tmp_path / "opus", **SHAPES[shape])
-    import_marian([tmp_path / "opus"], tmp_path / "run")
+    import_bundle("marian", [tmp_path / "opus"], tmp_path / "run")
     bundle = load_bundle(tmp_path / "run")
     assert exchange.largest_logit_difference(tmp_path / "opus", bundle, TEXTS, TARGETS) < 1e-4
     assert bundle.languages == ("de", "en")
@@ -106,11 +108,11 @@ def test_stored_sinusoids_are_recognised(dtype, tmp_path):
     (tmp_path / "marian" / "manifest.json").unlink()
     path = tmp_path / "marian" / "model.safetensors"
     save_file({name: x.to(dtype) if "positions" in name else x for name, x in read_tensors(path).items()}, path)
-    model = import_marian([tmp_path / "marian"], tmp_path / "run").config.model
+    imported = read_marian([tmp_path / "marian"])
+    model = imported.config.model
     assert (model.sinusoid_frequencies, model.first_position) == ("tensor2tensor", 2)
     if dtype == torch.float32:
-        run = load_bundle(tmp_path / "run")
-        assert exchange.largest_logit_difference(tmp_path / "marian", run, TEXTS, TARGETS) < 1e-4
+        assert exchange.largest_logit_difference(tmp_path / "marian", imported, TEXTS, TARGETS) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,11 @@ def test_tensors_that_would_be_ignored_are_refused(name, message, opus, tmp_path
     tensors = read_tensors(opus / "model.safetensors")
     save_file({**tensors, name: torch.ones(64, 32)}, tmp_path / "opus" / "model.safetensors")
     with pytest.raises(UserError, match=message):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
     save_file(
         {**tensors, "lm_head.weight": tensors["model.shared.weight"].clone()}, tmp_path / "opus" / "model.safetensors"
     )
-    import_marian([tmp_path / "opus"], tmp_path / "run")  # a copy of the embeddings
+    read_marian([tmp_path / "opus"])  # a copy of the embeddings
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -139,7 +141,7 @@ def test_tokenization_agrees_with_transformers(shape, tmp_path):
 
     write_marian(tmp_path / "opus", **SHAPES[shape])
     tokenizer, reference = (
-        import_marian([tmp_path / "opus"], tmp_path / "run").tokenizer,
+        read_marian([tmp_path / "opus"]).tokenizer,
         MarianTokenizer.from_pretrained(tmp_path / "opus"),
     )
     for text in [*TEXTS, "xyz a", "a  b", "ä 1 b"]:
@@ -153,7 +155,7 @@ def test_tokenization_agrees_with_transformers(shape, tmp_path):
 
 def test_an_imported_model_translates_and_shows_its_attention(tmp_path):
     write_marian(tmp_path / "opus", **SHAPES["two vocabularies, tied"])
-    import_marian([tmp_path / "opus"], tmp_path / "run")
+    import_bundle("marian", [tmp_path / "opus"], tmp_path / "run")
     translator = Translator.load(tmp_path / "run")
     assert all(result.text for result in translator.translate(TEXTS))
     page = explorer_data(translator, "a b c", switches=[], translation="c b a")
@@ -169,7 +171,7 @@ def test_an_imported_model_translates_and_shows_its_attention(tmp_path):
 def test_an_imported_model_is_exported_to_ctranslate2(shape, activation, tmp_path):
     pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
     write_marian(tmp_path / "opus", **{**SHAPES[shape], "activation_function": activation})
-    translator = Translator(import_marian([tmp_path / "opus"], tmp_path / "run"))
+    translator = Translator(read_marian([tmp_path / "opus"]))
     exchange.export_ctranslate2(translator.bundle, tmp_path / "out")
     expected = [result.tokens for result in translator.translate(TEXTS, beam_size=1, repetition_guard=False)]
     translated = exchange.ctranslate2_translator(tmp_path / "out", translator.bundle)(TEXTS, 1)
@@ -198,14 +200,14 @@ def test_a_missing_file_is_reported(missing, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / missing).unlink()
     with pytest.raises(UserError, match=missing):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 def test_a_pickle_is_not_read(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / "model.safetensors").rename(tmp_path / "opus" / "pytorch_model.bin")
     with pytest.raises(UserError, match="pickle"):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_other_architectures_are_refused(name, value, opus, tmp_path):
     config = json.loads((opus / "config.json").read_text())
     (tmp_path / "opus" / "config.json").write_text(json.dumps({**config, name: value}))
     with pytest.raises(UserError, match=name):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 @pytest.mark.parametrize(
@@ -234,8 +236,7 @@ def test_an_invalid_config_is_refused(name, value, message, opus, tmp_path):
     config = json.loads((opus / "config.json").read_text())
     (tmp_path / "opus" / "config.json").write_text(json.dumps({**config, name: value}))
     with pytest.raises(UserError, match=message):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        read_marian([tmp_path / "opus"])
 
 
 def test_one_matrix_for_two_vocabularies_is_refused(tmp_path):
@@ -243,14 +244,14 @@ def test_one_matrix_for_two_vocabularies_is_refused(tmp_path):
     path = tmp_path / "opus" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "share_encoder_decoder_embeddings": True}))
     with pytest.raises(UserError, match=r"tie_embeddings = true needs a shared vocabulary"):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 def test_a_vocabulary_that_is_a_list_is_refused(opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / "vocab.json").write_text('["<pad>"]')
     with pytest.raises(UserError, match=r"vocab\.json: "):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 def test_a_changed_byte_is_reported(tmp_path):
@@ -260,7 +261,7 @@ def test_a_changed_byte_is_reported(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"target\.spm.*changed"):
-        import_marian([tmp_path / "marian"], tmp_path / "run")
+        read_marian([tmp_path / "marian"])
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_an_incomplete_vocabulary_is_refused(change, message, opus, tmp_path):
     change(ids)
     (tmp_path / "opus" / "vocab.json").write_text(json.dumps(ids))
     with pytest.raises(UserError, match=message):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -284,7 +285,7 @@ def test_an_invalid_sentencepiece_model_is_refused(side, opus, tmp_path):
     shutil.copytree(opus, tmp_path / "opus")
     (tmp_path / "opus" / f"{side}.spm").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"source\.spm or target\.spm is not a SentencePiece model"):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
 
 
 def test_missing_weights_are_reported(opus, tmp_path):
@@ -294,12 +295,11 @@ def test_missing_weights_are_reported(opus, tmp_path):
     norm = next(name for name in tensors if name.endswith("encoder.layers.0.self_attn_layer_norm.weight"))
     save_file({name: tensor for name, tensor in tensors.items() if name != norm}, path)
     with pytest.raises(UserError, match=r"model\.safetensors: has no tensor '.*layer_norm\.weight'"):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
+        read_marian([tmp_path / "opus"])
     short = {name: tensor[:-5].clone() if "shared" in name else tensor for name, tensor in tensors.items()}
     save_file(short, path)
     with pytest.raises(UserError, match=r"model\.safetensors: has fewer rows than the vocabulary has tokens"):
-        import_marian([tmp_path / "opus"], tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        read_marian([tmp_path / "opus"])
 
 
 def test_without_transformers(opus, monkeypatch):

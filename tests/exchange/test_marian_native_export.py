@@ -22,7 +22,7 @@ from allyouneed.exchange.exporter import export_bundle
 from allyouneed.exchange.importer import import_bundle
 from allyouneed.exchange.marian_native.decoder import find_marian, marian_native_translator
 from allyouneed.exchange.marian_native.export import DECODER, MODEL, export_marian_native
-from allyouneed.exchange.marian_native.native_import import import_native
+from allyouneed.exchange.marian_native.native_import import read_native
 from allyouneed.exchange.verification import verify_checksums
 from allyouneed.model.transformer import Transformer
 from tests.compat import PRE_NORM
@@ -165,7 +165,7 @@ def test_a_model_of_marian_s_own_kind_goes_back_unchanged(tied, tmp_path):
     bundle = native_bundle(tie_embeddings=tied, embedding_norm=tied is True)
     export_marian_native(bundle, tmp_path / "out")
     assert MarianModel(tmp_path / "out" / MODEL).options["type"] == "transformer"
-    imported = import_native([tmp_path / "out"], tmp_path / "run", ("de", "en"))
+    imported = read_native([tmp_path / "out"], ("de", "en"))
     assert imported.tokenizer.vocabulary.rows == bundle.tokenizer.vocabulary.rows
     assert imported.tokenizer.encode("a h") == bundle.tokenizer.encode("a h")
     ours, theirs = bundle.model.state_dict(), imported.model.state_dict()
@@ -183,7 +183,7 @@ def test_the_newer_kind_comes_back(settings, tmp_path):
     bundle = random_bundle(**settings)
     export_marian_native(bundle, tmp_path / "out")
     assert MarianModel(tmp_path / "out" / MODEL).options["type"] == "transformer-new"
-    imported = import_native([tmp_path / "out"], tmp_path / "run", ("de", "en"))
+    imported = read_native([tmp_path / "out"], ("de", "en"))
     tokenizers = bundle.tokenizer, imported.tokenizer
     pieces = tokenizers[0].pieces(range(len(tokenizers[0])))
     possible = [i for i in range(len(pieces)) if i not in (PAD, UNK, BOS)]

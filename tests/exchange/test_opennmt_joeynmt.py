@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from allyouneed import UserError
 from allyouneed.bundle import load_bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS
-from allyouneed.exchange.eole.importer import import_eole
-from allyouneed.exchange.joeynmt.importer import import_joeynmt
-from allyouneed.exchange.opennmt_py import import_opennmt_py
+from allyouneed.exchange.eole.importer import read_eole
+from allyouneed.exchange.importer import import_bundle
+from allyouneed.exchange.joeynmt.importer import read_joeynmt
+from allyouneed.exchange.opennmt_py import read_opennmt_py
 
 D, FF, HEADS = 8, 12, 2
 WORDS = list("abcdefgh")
@@ -188,7 +189,7 @@ def write_opennmt(path, tensors: dict, **options) -> None:
 def test_opennmt_py(bias, concat, activation, tmp_path):
     tensors = tensors_of("opennmt", bias, concat)
     write_opennmt(tmp_path / "model.pt", tensors, pos_ffn_activation_fn=activation, norm_eps=1e-6)
-    import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))
+    import_bundle("opennmt-py", [tmp_path / "model.pt"], tmp_path / "run", "de", "en")
     check("opennmt", tensors, tmp_path / "run", end=False, epsilon=1e-6, activation=getattr(F, activation))
 
 
@@ -196,7 +197,7 @@ def test_opennmt_py(bias, concat, activation, tmp_path):
 def test_eole(bias, activation, tmp_path):
     tensors, folder = tensors_of("eole", bias), tmp_path / "eole"
     write_eole(folder, tensors, mlp_activation_fn=activation)
-    import_eole([folder], tmp_path / "run", ("de", "en"))
+    import_bundle("eole", [folder], tmp_path / "run", "de", "en")
     check("eole", tensors, tmp_path / "run", end=False, epsilon=1e-5, activation=getattr(F, activation))
 
 
@@ -236,7 +237,8 @@ def test_joeynmt(norm, tmp_path):
     side = f"layer_norm: {norm}, activation: gelu, alpha: {alpha}, embeddings: {{scale: "
     encoder, decoder = (f"{side}{factor > 1}}}" for factor in factors)
     write_joeynmt(tmp_path / "joey", tensors, encoder, decoder)
-    bundle = import_joeynmt([tmp_path / "joey"], tmp_path / "run")
+    import_bundle("joeynmt", [tmp_path / "joey"], tmp_path / "run")
+    bundle = load_bundle(tmp_path / "run")
     assert bundle.languages == ("de", "en")
     assert bundle.config.search.beam_size == 3
     rules = {"pre": norm == "pre", "alpha": alpha, "factors": factors}
@@ -251,10 +253,11 @@ def test_characters_of_joeynmt(tmp_path):
         (folder / name).write_text("\n".join([*TOKENS["joeynmt"][:-1], "▁"]) + "\n")
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(config.replace("level: word", "level: char, lowercase: True"))
-    tokenizer = import_joeynmt([folder], tmp_path / "run").tokenizer
+    tokenizer = read_joeynmt([folder]).tokenizer
     ids = tokenizer.encode("Ab c")  # Joey NMT's own tokens of this text
     assert [tokenizer.vocabulary.names[index] for index in ids] == ["a", "b", "▁", "c"]
     assert tokenizer.decode(ids) == "ab c"
+    import_bundle("joeynmt", [folder], tmp_path / "run")
     bundle = load_bundle(tmp_path / "run")
     assert bundle.tokenizer.encode("Ab c") == ids
 
@@ -266,7 +269,7 @@ REFUSED = [{"max_relative_positions": 20}, {"self_attn_type": "average"}, {"copy
 def test_other_architectures_of_opennmt_py_are_refused(options, tmp_path):
     write_opennmt(tmp_path / "model.pt", tensors_of("opennmt"), **options)
     with pytest.raises(UserError, match=f"{next(iter(options))} = "):
-        import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))
+        read_opennmt_py([tmp_path / "model.pt"], ("de", "en"))
 
 
 @pytest.mark.parametrize(
@@ -275,14 +278,14 @@ def test_other_architectures_of_opennmt_py_are_refused(options, tmp_path):
 def test_a_tensor_that_nothing_uses_is_refused(name, tmp_path):
     write_opennmt(tmp_path / "model.pt", {**tensors_of("opennmt"), name: torch.ones(2)})
     with pytest.raises(UserError, match=r"w_3|extra"):
-        import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))
+        read_opennmt_py([tmp_path / "model.pt"], ("de", "en"))
 
 
 @pytest.mark.parametrize("settings", [{"parallel_residual": True}, {"layer_norm": "rms"}, {"heads_kv": 1}])
 def test_other_architectures_of_eole_are_refused(settings, tmp_path):
     write_eole(tmp_path / "eole", tensors_of("eole"), **settings)
     with pytest.raises(UserError, match=f"{next(iter(settings))} = "):
-        import_eole([tmp_path / "eole"], tmp_path / "run", ("de", "en"))
+        read_eole([tmp_path / "eole"], ("de", "en"))
 
 
 @pytest.mark.parametrize(
@@ -298,4 +301,4 @@ def test_other_models_of_joeynmt_are_refused(encoder, decoder, data, message, tm
     pytest.importorskip("yaml", reason="the package pyyaml is not installed")
     write_joeynmt(tmp_path / "joey", tensors_of("joeynmt"), encoder, decoder, data)
     with pytest.raises(UserError, match=message):
-        import_joeynmt([tmp_path / "joey"], tmp_path / "run")
+        read_joeynmt([tmp_path / "joey"])

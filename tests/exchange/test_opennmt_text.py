@@ -9,9 +9,9 @@ import torch
 
 from allyouneed import UserError
 from allyouneed.exchange.description import describe_model
-from allyouneed.exchange.eole.importer import import_eole
+from allyouneed.exchange.eole.importer import read_eole
 from allyouneed.exchange.importer import import_bundle
-from allyouneed.exchange.opennmt_py import import_opennmt_py
+from allyouneed.exchange.opennmt_py import read_opennmt_py
 from tests.exchange.test_opennmt_joeynmt import tensors_of, write_eole, write_opennmt
 
 CODES = "#version: 0.2\na b\n"
@@ -41,7 +41,7 @@ def codes(tmp_path):
 def test_transforms_that_are_not_repeated_are_refused(options, message, codes, tmp_path):
     write_opennmt(tmp_path / "model.pt", tensors_of("opennmt"), **options)
     with pytest.raises(UserError, match=message):
-        import_opennmt_py([tmp_path / "model.pt", codes], tmp_path / "run", ("de", "en"))
+        read_opennmt_py([tmp_path / "model.pt", codes], ("de", "en"))
 
 
 def test_without_a_subword_model_the_user_is_told_so(tmp_path):
@@ -60,9 +60,9 @@ def test_with_one_vocabulary_both_sides_have_the_subword_model_of_the_source(cod
     config["transforms_configs"] = {"bpe": {"src_subword_model": f"${{MODEL_PATH}}/{codes.name}"}}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"has no codes\.bpe"):
-        import_eole([folder], tmp_path / "run", ("de", "en"))
+        read_eole([folder], ("de", "en"))
     (folder / codes.name).write_text(CODES)
-    bundle = import_eole([folder], tmp_path / "run", ("de", "en"))
+    bundle = read_eole([folder], ("de", "en"))
     assert bundle.notes["remarks"] == "Text is segmented by BPE codes."
     assert bundle.tokenizer.target is bundle.tokenizer
 
@@ -87,11 +87,11 @@ def test_damaged_settings_of_eole_are_refused(file, change, message, tmp_path):
     write_eole(folder, tensors_of("eole"))
     (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | change))
     with pytest.raises(UserError, match=message):
-        import_eole([folder], tmp_path / "run", ("de", "en"))
+        read_eole([folder], ("de", "en"))
 
 
 def test_a_tensor_that_is_a_single_number_is_refused(tmp_path):
     tensors = tensors_of("opennmt") | {"encoder.transformer.0.feed_forward.w_1.weight": torch.zeros(())}
     write_opennmt(tmp_path / "model.pt", tensors)
     with pytest.raises(UserError, match="single number"):
-        import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))
+        read_opennmt_py([tmp_path / "model.pt"], ("de", "en"))

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from allyouneed import UserError
-from allyouneed.exchange.opennmt_py import import_opennmt_py
+from allyouneed.exchange.importer import import_bundle
+from allyouneed.exchange.opennmt_py import read_opennmt_py
 from tests.exchange.test_opennmt_joeynmt import HEADS, TOKENS, check, tensors_of
 
 VOCABULARY, FIELD = "torchtext.vocab.Vocab", "torchtext.data.field.Field"
@@ -78,7 +79,7 @@ def write(make, path, version: str, tensors: dict, **options) -> None:
 def test_versions(version, make, tmp_path):
     tensors = tensors_of("opennmt")
     write(make, tmp_path / "model.pt", version, tensors)
-    import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))
+    import_bundle("opennmt-py", [tmp_path / "model.pt"], tmp_path / "run", "de", "en")
     check("opennmt", tensors, tmp_path / "run", end=False, epsilon=1e-6, activation=F.relu)
 
 
@@ -86,4 +87,4 @@ def test_versions(version, make, tmp_path):
 def test_other_texts_are_refused(version, make, tmp_path):
     write(make, tmp_path / "model.pt", version, tensors_of("opennmt"))
     with pytest.raises(UserError, match=version.rpartition(" ")[2]):
-        import_opennmt_py([tmp_path / "model.pt"], tmp_path / "run", ("de", "en"))
+        read_opennmt_py([tmp_path / "model.pt"], ("de", "en"))

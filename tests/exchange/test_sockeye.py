@@ -14,7 +14,7 @@ from allyouneed.bundle import load_bundle
 from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.errors import UserError
 from allyouneed.exchange.importer import import_bundle
-from allyouneed.exchange.sockeye import import_sockeye
+from allyouneed.exchange.sockeye import read_sockeye
 from allyouneed.translation.translator import Translator
 
 DATA = Path(__file__).parent / "data" / "sockeye"
@@ -24,15 +24,15 @@ LANGUAGES = ("en", "de")
 
 
 @pytest.mark.parametrize("name", ["default", "shapes"])
-def test_logits_and_translations_are_sockeyes_own(tmp_path, name):
-    bundle = import_sockeye([DATA / name], tmp_path / "run", LANGUAGES)
+def test_logits_and_translations_are_sockeyes_own(name):
+    bundle = read_sockeye([DATA / name], LANGUAGES)
     stored = json.loads((DATA / name / "expected.json").read_text(encoding="utf-8"))
     tokenizer = bundle.tokenizer
     for source, target, wanted in zip(stored["source"], stored["target"], stored["logits"], strict=False):
         ids = torch.tensor([[*tokenizer.encode(source), EOS]]), torch.tensor([[BOS, *tokenizer.target.encode(target)]])
         with torch.no_grad():
             torch.testing.assert_close(bundle.model(*ids)[0], torch.tensor(wanted), atol=1e-4, rtol=0)
-    translator = Translator(load_bundle(tmp_path / "run"))
+    translator = Translator(bundle)
     options = {"length_penalty": 0, "repetition_guard": False, "max_decoding_length": LIMIT}
     for beam, texts in stored["beams"].items():
         found = translator.translate(stored["source"], beam_size=int(beam), **options)
@@ -81,9 +81,8 @@ def test_what_cannot_be_represented_is_refused(tmp_path, name, old, new, message
     assert old in text
     (folder / name).write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        import_sockeye([folder], tmp_path / "run", LANGUAGES)
+        read_sockeye([folder], LANGUAGES)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run").exists()
 
 
 def test_other_weights_are_refused(tmp_path):
@@ -92,17 +91,17 @@ def test_other_weights_are_refused(tmp_path):
     weights = torch.load(folder / "params.best")
     torch.save({**weights, "nvs.logit_output.weight": torch.zeros(2, 2)}, folder / "params.best")
     with pytest.raises(UserError, match=r"nvs\.logit_output\.weight belongs to a part"):
-        import_sockeye([folder], tmp_path / "run", LANGUAGES)
+        read_sockeye([folder], LANGUAGES)
     (folder / "params.best").unlink()
     with pytest.raises(UserError, match="has no weights"):
-        import_sockeye([folder], tmp_path / "run", LANGUAGES)
+        read_sockeye([folder], LANGUAGES)
     torch.save({**weights, "traced_encoder.x": torch.zeros(1)}, folder / "params.00002")
-    import_sockeye([folder], tmp_path / "run", LANGUAGES)
+    read_sockeye([folder], LANGUAGES)
     (folder / "config").unlink()
     with pytest.raises(UserError, match=r"config: missing\. Give the folder"):
-        import_sockeye([folder], tmp_path / "run", LANGUAGES)
+        read_sockeye([folder], LANGUAGES)
     with pytest.raises(UserError, match="names no languages"):
-        import_sockeye([DATA / "default"], tmp_path / "run")
+        read_sockeye([DATA / "default"])
 
 
 class Hostile:
@@ -120,12 +119,12 @@ def test_a_hostile_pickle_is_refused_and_not_executed(tmp_path):
     shutil.copytree(DATA / "default", folder)
     torch.save({"x": Hostile(victim)}, folder / "params.best")
     with pytest.raises(UserError, match="could execute code"):
-        import_sockeye([folder], tmp_path / "run", LANGUAGES)
+        read_sockeye([folder], LANGUAGES)
     assert not victim.exists()
 
 
 def test_words_that_the_vocabulary_lacks_cannot_be_forced(tmp_path):
-    translator = Translator(import_sockeye([DATA / "default"], tmp_path / "run", LANGUAGES))
+    translator = Translator(read_sockeye([DATA / "default"], LANGUAGES))
     with pytest.raises(UserError, match="zebra has a token that is not in the model's vocabulary"):
         translator.translate(["a"], force_words=["zebra"])
     with pytest.raises(UserError, match="target_prefix: zebra has a token"):

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from allyouneed import Translator
-from allyouneed.exchange.hugging_face.importer import import_marian
+from allyouneed.exchange.importer import import_bundle
 from allyouneed.insight.explorer import explorer_data
 from allyouneed.insight.layers.states import token_pair
 from allyouneed.insight.page import html
@@ -20,7 +20,7 @@ def marian(folder, shape: str) -> Translator:
     if importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed: pip install 'allyouneed[exchange]'")
     write_marian(folder / "hf", **SHAPES[shape])
-    import_marian([folder / "hf"], folder / "run")
+    import_bundle("marian", [folder / "hf"], folder / "run")
     return Translator.load(folder / "run")
 
 

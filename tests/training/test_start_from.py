@@ -16,7 +16,7 @@ from allyouneed import Translator, UserError
 from allyouneed import bundle as bundles
 from allyouneed.bundle import build_model, load_bundle, save_bundle, weights_of
 from allyouneed.config import load_recipe
-from allyouneed.exchange.hugging_face.importer import import_marian
+from allyouneed.exchange.importer import import_bundle
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.resolution import resolve as resolving
 from allyouneed.training.resolution.further import remarks
@@ -54,7 +54,7 @@ def test_training_starts_from_the_given_weights(tmp_path):
 def test_an_imported_model_is_trained_further(shape, tmp_path):
     pytest.importorskip("transformers", reason="the package transformers is not installed")
     write_marian(tmp_path / "opus", **SHAPES[shape])
-    import_marian([tmp_path / "opus"], tmp_path / "imported")
+    import_bundle("marian", [tmp_path / "opus"], tmp_path / "imported")
     settings = ["training.steps=60", "training.learning_rate=0.003", "training.validate_every=60"]
     request = further(tmp_path, tmp_path / "imported", settings)
     outcome = train(request, silent())

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from allyouneed.exchange.description import describe_model
     from allyouneed.exchange.exporter import export_bundle
     from allyouneed.exchange.hugging_face.export import check_marian, export_marian
-    from allyouneed.exchange.hugging_face.importer import import_marian
     from allyouneed.exchange.hugging_face.inference import largest_logit_difference, marian_translator
     from allyouneed.exchange.importer import import_bundle
     from allyouneed.exchange.marian_native.export import check_marian_native, export_marian_native
@@ -32,7 +31,6 @@ __all__ = [
     "export_marian",
     "export_marian_native",
     "import_bundle",
-    "import_marian",
     "largest_logit_difference",
     "marian_translator",
     "verify_checksums",
@@ -52,7 +50,6 @@ _MODULES = {
     "export_marian": "allyouneed.exchange.hugging_face.export",
     "export_marian_native": "allyouneed.exchange.marian_native.export",
     "import_bundle": "allyouneed.exchange.importer",
-    "import_marian": "allyouneed.exchange.hugging_face.importer",
     "largest_logit_difference": "allyouneed.exchange.hugging_face.inference",
     "marian_translator": "allyouneed.exchange.hugging_face.inference",
     "verify_checksums": "allyouneed.exchange.verification",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,17 +59,16 @@ def describe_model(path: Path, as_json: bool = False) -> str:
 
 
 def _load(identity: Identity) -> Bundle:
-    """Load a RUN, or import a model into a temporary folder."""
+    """Load a RUN, or read another system's model."""
     if identity.system == OURS:
         return load_bundle(identity.model)
     if identity.system not in FORMATS:
         raise UserError(f"{identity.model}: there is no reader for {identity.title}.")
     read = FORMATS[identity.system].load()
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            return read([identity.model], Path(temporary) / "run", None)
-        except UnknownLanguages:
-            return read([identity.model], Path(temporary) / "unknown", UNKNOWN)
+    try:
+        return read([identity.model], None)
+    except UnknownLanguages:
+        return read([identity.model], UNKNOWN)
 
 
 def _outline(identity: Identity) -> dict[str, Any]:

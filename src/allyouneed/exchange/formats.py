@@ -16,8 +16,8 @@ class Format(NamedTuple):
     """A format that can be imported.
 
     Attributes:
-        function: `module:name` of a function from the model's paths, the folder of the new RUN and the languages, or
-            None for those that the model names, to the new bundle, which it has written to `run/bundle`.
+        function: `module:name` of a function from the model's paths and the languages, or None for those that the
+            model names, to its bundle.
         takes: The paths that it takes, for the user.
         outline: `module:name` of a function from a path to the settings and sizes of vocabularies of a model, whose
             other files may be missing; empty if there is none.
@@ -27,9 +27,9 @@ class Format(NamedTuple):
     takes: str
     outline: str = ""
 
-    def load(self) -> Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle]:
+    def load(self) -> Callable[[Sequence[Path], tuple[str, str] | None], Bundle]:
         """Import the module that reads the format, and return its function."""
-        function: Callable[[Sequence[Path], Path, tuple[str, str] | None], Bundle] = _named(self.function)
+        function: Callable[[Sequence[Path], tuple[str, str] | None], Bundle] = _named(self.function)
         return function
 
     def read_outline(self, path: Path) -> tuple[ModelConfig, list[int]] | None:
@@ -51,31 +51,31 @@ def _named(function: str) -> Any:
 
 
 FORMATS = {
-    "argos": Format("argos.importer:import_argos", "FILE.argosmodel, a package of Argos Translate"),
+    "argos": Format("argos.importer:read_argos", "FILE.argosmodel, a package of Argos Translate"),
     "ctranslate2": Format(
-        "ctranslate2.importer:import_ctranslate2",
+        "ctranslate2.importer:read_ctranslate2",
         "DIR, a folder with model.bin, and optionally SentencePiece models: one, or those of source and target",
     ),
     "marian": Format(
-        "hugging_face.importer:import_marian",
+        "hugging_face.importer:read_marian",
         "a folder as transformers or Marian writes it, a .zip of OPUS-MT, or model.npz and its vocabularies",
         "hugging_face.importer:outline_marian",
     ),
     "fairseq": Format(
-        "fairseq.importer:import_fairseq",
+        "fairseq.importer:read_fairseq",
         "a folder, an archive, or model.pt, dict.SOURCE.txt, dict.TARGET.txt and BPE codes or a SentencePiece model",
     ),
     "eole": Format(
-        "eole.importer:import_eole",
+        "eole.importer:read_eole",
         "DIR, a folder with config.json, and optionally the subword model of both sides, or those of source and target",
     ),
-    "joeynmt": Format("joeynmt.importer:import_joeynmt", "DIR, a folder with config.yaml, or a checkpoint in it"),
+    "joeynmt": Format("joeynmt.importer:read_joeynmt", "DIR, a folder with config.yaml, or a checkpoint in it"),
     "opennmt-py": Format(
-        "opennmt_py:import_opennmt_py",
+        "opennmt_py:read_opennmt_py",
         "model.pt, and optionally the subword model of both sides, or those of source and target",
     ),
     "sockeye": Format(
-        "sockeye:import_sockeye",
+        "sockeye:read_sockeye",
         "DIR, a folder of Sockeye 3, and optionally BPE codes or SentencePiece models, one or two",
     ),
 }

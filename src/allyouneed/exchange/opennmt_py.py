@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_bundle import check_settings, make_bundle
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, order_vocabulary
@@ -84,16 +84,15 @@ _SUPPORTED: dict[str, tuple[object, ...]] = {
 }
 
 
-def import_opennmt_py(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a checkpoint of OpenNMT-py.
+def read_opennmt_py(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a checkpoint of OpenNMT-py.
 
     Args:
         paths: The checkpoint, and optionally a SentencePiece model or subword-nmt codes, for both sides or for each.
-        run: Folder of the new RUN.
         languages: Codes of source and target.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing or damaged, or the model has parts that a `Transformer` does not have.
@@ -130,7 +129,6 @@ def import_opennmt_py(paths: Sequence[Path], run: Path, languages: tuple[str, st
     tokenizer = make_tokenizer(sides, vocabularies)
     bundle = make_bundle(path, "OpenNMT-py", [*files, *segmenters], converted, tokenizer, languages)
     bundle.notes["remarks"] = " ".join(filter(None, (describe_segmenters(sides), transforms.missing(segmenters))))
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 

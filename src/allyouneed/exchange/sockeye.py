@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_bundle import make_bundle
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, order_vocabulary
@@ -52,16 +52,15 @@ _REFUSED = {  # settings of encoder and decoder
 _LINEARS = ("query", "key", "value", "ff_out")
 
 
-def import_sockeye(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a model of Sockeye 3.
+def read_sockeye(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a model of Sockeye 3.
 
     Args:
         paths: The model's folder, and optionally BPE codes or SentencePiece models, one for both sides or two.
-        run: Folder of the new RUN.
         languages: Codes of source and target, which Sockeye does not store.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing, damaged or something else, or the model cannot be represented.
@@ -82,7 +81,6 @@ def import_sockeye(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
     tokenizer = make_tokenizer(segmenters, vocabularies)
     bundle = make_bundle(weights_path, "Sockeye", used, converted, tokenizer, codes)
     bundle.notes["remarks"] = describe_segmenters(segmenters)
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 

@@ -20,7 +20,7 @@ from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.files.formats import reading_notes
 from allyouneed.data.inspection.inspect_text import inspect_text
 from allyouneed.data.workers import Workers, usable_cores
-from allyouneed.files import new_folder
+from allyouneed.files import check_new_folder, new_folder
 from allyouneed.languages import describe_language, language_code
 from allyouneed.progress import RateLines
 from allyouneed.training.cleaner import Cleaner, check_function, cleaned_name
@@ -78,6 +78,7 @@ def clean(request: CleaningRequest, say: Callable[[str], None]) -> CorpusReport:
         if request.out is None:
             folder = Path(stack.enter_context(TemporaryDirectory()))
         else:
+            check_new_folder(request.out)
             folder = stack.enter_context(new_folder(request.out))
         corpora = located(request.corpora, data.columns, languages)
         for note in dict.fromkeys(note for each in corpora for note in reading_notes(each.paths, each.columns)):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.data.tokens.segmenters import Moses, Segmenter
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2.importer import read_bundle
@@ -30,19 +30,18 @@ _OWN_CODES = {"pb": "pt-BR", "zt": "zh-Hant"}  # codes that only Argos uses
 _REMEDY = "Download the package again."
 
 
-def import_argos(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from an Argos package.
+def read_argos(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read an Argos package.
 
     Args:
         paths: The package, a file `*.argosmodel`.
-        run: Folder of the new RUN.
         languages: Codes of source and target; None reads them from the package.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
-        UserError: If the package is damaged or unsafe, has no translation model, or see `import_ctranslate2`.
+        UserError: If the package is damaged or unsafe, has no translation model, or see `read_ctranslate2`.
     """
     if len(paths) != 1 or not paths[0].is_file():
         raise UserError("import argos takes one package: import argos FILE.argosmodel RUN.")
@@ -63,7 +62,6 @@ def import_argos(paths: Sequence[Path], run: Path, languages: tuple[str, str] | 
     bundle.notes |= {"imported from": path.name, "package": _version(metadata)}
     bundle.notes |= {"licence": licence} if licence else {}
     bundle.notes["SHA-256"] = {path.name: sha256(path)}
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 

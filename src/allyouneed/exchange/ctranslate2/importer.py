@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
+from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.config import config_from
 from allyouneed.data.tokens.segmenters import Segmenter
 from allyouneed.data.tokens.vocabulary import VocabularyTokenizer
@@ -36,16 +36,15 @@ from allyouneed.exchange.reading.segmenter_files import read_segmenters
 from allyouneed.files import MANIFEST, check_folder
 
 
-def import_ctranslate2(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a CTranslate2 folder.
+def read_ctranslate2(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a CTranslate2 folder.
 
     Args:
         paths: The folder, and optionally a SentencePiece model or BPE codes for both sides, or for each.
-        run: Folder of the new RUN.
         languages: Codes of source and target.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing or damaged, or the model has parts that a `Transformer` does not have.
@@ -62,7 +61,6 @@ def import_ctranslate2(paths: Sequence[Path], run: Path, languages: tuple[str, s
     bundle = read_bundle(map_folder(folder), read_segmenters(given or find_segmenters(folder)), languages)
     if licence := find_licence(folder):
         bundle.notes["licence"] = licence
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 
@@ -75,10 +73,10 @@ def read_bundle(folder: ModelFolder, segmenters: Sequence[Segmenter], languages:
         languages: Codes of source and target.
 
     Returns:
-        The bundle, not yet written.
+        The bundle.
 
     Raises:
-        UserError: See `import_ctranslate2`.
+        UserError: See `read_ctranslate2`.
     """
     file = read_model(folder)
     variables = open_variables(file)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.eole.settings import CONFIG, REMEDY, EoleConfig
 from allyouneed.exchange.reading.imported_bundle import make_bundle
@@ -54,17 +54,16 @@ _DECODER = StackNames(
 _SPECIAL = {"pad_token": "<blank>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 
 
-def import_eole(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a model of Eole.
+def read_eole(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a model of Eole.
 
     Args:
         paths: The folder, and optionally a SentencePiece model or subword-nmt codes for both sides, or one for each,
             instead of those that config.json names.
-        run: Folder of the new RUN.
         languages: Codes of source and target.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing or damaged, or the model has parts that a `Transformer` does not have.
@@ -94,7 +93,6 @@ def import_eole(paths: Sequence[Path], run: Path, languages: tuple[str, str] | N
     used = [folder / CONFIG, folder / _VOCABULARY, *shards, *segmenters]
     bundle = make_bundle(shards[0], "Eole", used, converted, tokenizer, languages)
     bundle.notes["remarks"] = describe_segmenters(segmentation)
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.data.tokens.segmenters import Segmenter
 from allyouneed.errors import UserError
 from allyouneed.exchange.fairseq.dictionary import imported_vocabulary, merge_dictionaries, read_dictionary
@@ -20,17 +20,16 @@ from allyouneed.exchange.reading.segmentation import describe_segmenters, find_m
 from allyouneed.exchange.reading.segmenter_files import read_segmenters
 
 
-def import_fairseq(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a model of fairseq.
+def read_fairseq(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a model of fairseq.
 
     Args:
         paths: A folder, an archive, or a checkpoint, the dictionaries of source and target (or one for both), and BPE
             codes or SentencePiece models (one for both sides, or for source and target).
-        run: Folder of the new RUN.
         languages: Codes of source and target; None reads them from the checkpoint or the dictionaries' names.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing, damaged or not what its name says, or the model cannot be represented.
@@ -55,7 +54,6 @@ def import_fairseq(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
         tokenizer = make_tokenizer(segmenters, vocabularies)
         bundle = make_bundle(path, "fairseq", files.used, converted, tokenizer, codes)
         bundle.notes["remarks"] = _remarks(files, segmenters)
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 

@@ -10,7 +10,7 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.hugging_face.weights import position_tables, to_marian
-from allyouneed.files import new_folder, tensor_bytes, to_json
+from allyouneed.files import tensor_bytes, to_json, write_folder
 
 MAX_POSITIONS = 512  # the usual number of positions of a Marian model
 NORM_EPSILON = 1e-5  # of layer norms in transformers; smaller ones differ by less than rounding
@@ -51,9 +51,7 @@ def export_marian(bundle: Bundle, folder: Path) -> None:
     }
     if source != target:
         contents["target_vocab.json"] = to_json(_marian_ids(target))
-    with new_folder(folder) as unfinished:
-        for name, content in contents.items():
-            (unfinished / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    write_folder(folder, contents, replace=False)
 
 
 def check_marian(bundle: Bundle) -> None:

@@ -10,13 +10,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, build_model, check_size, load_weights, save_bundle
+from allyouneed.bundle import Bundle, build_model, check_size, load_weights
 from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.hugging_face.export import MAX_POSITIONS
 from allyouneed.exchange.hugging_face.weights import POSITIONS, from_marian, unread_tensors
-from allyouneed.exchange.marian_native.native_import import import_native, outline_native
+from allyouneed.exchange.marian_native.native_import import outline_native, read_native
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids
 from allyouneed.files import MANIFEST, check_folder, read_tensors
@@ -63,24 +63,23 @@ class _Settings(BaseModel):
     num_beams: int | None = None
 
 
-def import_marian(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a Marian model, in Hugging Face's format or in Marian's own.
+def read_marian(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a Marian model, in Hugging Face's format or in Marian's own.
 
     Args:
-        paths: A folder of either format, or files as in `import_native`.
-        run: Folder of the new RUN.
+        paths: A folder of either format, or files as in `read_native`.
         languages: Codes of source and target; None reads them from the folder.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing, invalid or changed since its manifest was written, or if the architecture is
             not supported.
     """
     if len(paths) == 1 and paths[0].is_dir() and not _is_native(paths[0]):
-        return _import_transformers(paths[0], run, languages)
-    return import_native(paths, run, languages)
+        return _read_transformers(paths[0], languages)
+    return read_native(paths, languages)
 
 
 def outline_marian(path: Path) -> tuple[ModelConfig, list[int]]:
@@ -117,7 +116,7 @@ def _is_native(folder: Path) -> bool:
     return (folder / "decoder.yml").is_file() or any(name != _PICKLE for name in models)
 
 
-def _import_transformers(folder: Path, run: Path, languages: tuple[str, str] | None) -> Bundle:
+def _read_transformers(folder: Path, languages: tuple[str, str] | None) -> Bundle:
     _check_files(folder)
     settings = _read_settings(folder)
     config = _read_config(folder, settings)
@@ -141,9 +140,7 @@ def _import_transformers(folder: Path, run: Path, languages: tuple[str, str] | N
     longest_source = settings.get("max_position_embeddings", MAX_POSITIONS)
     named = _optional(folder / _TOKENIZER)
     languages = model_languages(languages, named.get("source_lang"), named.get("target_lang"), folder / _TOKENIZER)
-    bundle = Bundle(model.eval(), tokenizer, config, languages, longest_source, notes=notes)
-    save_bundle(bundle, run / "bundle")
-    return bundle
+    return Bundle(model.eval(), tokenizer, config, languages, longest_source, notes=notes)
 
 
 def _check_files(folder: Path) -> None:

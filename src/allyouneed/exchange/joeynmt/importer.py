@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from allyouneed.bundle import Bundle, save_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.data.tokens.segmenters import SpaceSegmenter
 from allyouneed.errors import UserError
 from allyouneed.exchange.joeynmt.settings import CONFIG, JoeyConfig
@@ -54,16 +54,15 @@ _STAND_INS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "
 _LARGEST_VOCABULARY = 1 << 25  # bytes
 
 
-def import_joeynmt(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a model of Joey NMT.
+def read_joeynmt(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a model of Joey NMT.
 
     Args:
         paths: The folder, whose best or latest checkpoint is read, or a checkpoint in it.
-        run: Folder of the new RUN.
         languages: Codes of source and target; None reads them from config.yaml.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing or damaged, or the model has parts that a `Transformer` does not have.
@@ -103,7 +102,6 @@ def import_joeynmt(paths: Sequence[Path], run: Path, languages: tuple[str, str] 
     bundle = make_bundle(path, "Joey NMT", used, converted, tokenizer, languages, config.search_settings())
     if all(side.kind == SpaceSegmenter.kind for side in sides):
         bundle.notes["remarks"] = "The model's units are words: text in and out is tokens separated by spaces."
-    save_bundle(bundle, run / "bundle")
     return bundle
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allyouneed.bundle import Bundle, build_model, load_weights, save_bundle
+from allyouneed.bundle import Bundle, build_model, load_weights
 from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.data.tokens.vocabulary import Vocabulary, VocabularyTokenizer
@@ -33,16 +33,15 @@ _BERGAMOT = re.compile(r"\.([a-z]{2})([a-z]{2})\.")  # model.deen.intgemm.alphas
 _OPUS = re.compile(r"^\* (source|target) language(?:\(s\))?: *(\S+)\s*$", re.MULTILINE)  # lines of OPUS-MT's README.md
 
 
-def import_native(paths: Sequence[Path], run: Path, languages: tuple[str, str] | None = None) -> Bundle:
-    """Write `run/bundle` from a model in Marian's own format.
+def read_native(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
+    """Read a model in Marian's own format.
 
     Args:
         paths: A folder, a ZIP archive, or the model file and its vocabularies and SentencePiece models.
-        run: Folder of the new RUN.
         languages: Codes of source and target; None reads them from the files' names.
 
     Returns:
-        The new bundle.
+        The bundle.
 
     Raises:
         UserError: If a file is missing or damaged, or the model cannot be represented.
@@ -60,9 +59,7 @@ def import_native(paths: Sequence[Path], run: Path, languages: tuple[str, str] |
     codes = model_languages(languages, *_languages(found), Path(found.files.name))
     positions = model.source_embedding.max_positions
     longest_source = min(_LONGEST_SOURCE, positions - config.search.max_extra_length) if positions else _LONGEST_SOURCE
-    bundle = Bundle(model.eval(), tokenizer, config, codes, longest_source, notes=notes)
-    save_bundle(bundle, run / "bundle")
-    return bundle
+    return Bundle(model.eval(), tokenizer, config, codes, longest_source, notes=notes)
 
 
 def outline_native(path: Path) -> tuple[ModelConfig, list[int]]:

@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, replacing_folder, write_file
+from allyouneed.files import cannot_write, new_folder, write_file
 from allyouneed.shared_files import VISIBLE_SECONDS, wait_until
 from allyouneed.training.checkpoint import SHARDS
 from allyouneed.training.distributed.ranks import Ranks
@@ -40,7 +40,7 @@ def write_shards(
     Raises:
         UserError: If a rank cannot write, for example because the disk is full.
     """
-    with replacing_folder(folder) if ranks.is_first else nullcontext() as created:
+    with new_folder(folder, replace=True) if ranks.is_first else nullcontext() as created:
         temporary: Path = ranks.share(created)
         _wait_for(temporary.is_dir, temporary)
         try:
