@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_missing_facts_are_refused(tmp_path):
     listed = rewritten(tmp_path / "listed", "samples.json", lambda _: "[]")
     with pytest.raises(UserError, match=r"samples\.json: content = \[\]: input should be a valid dictionary"):
         load_bundle(listed)
+
+
+def test_the_bundle_that_was_being_replaced_is_found(tmp_path):
+    shutil.copytree(POST_NORM, tmp_path / "run" / "bundle.replaced")
+    (tmp_path / "run" / "bundle.unfinished").mkdir()
+    for path in (tmp_path / "run", tmp_path / "run" / "bundle"):
+        assert find_bundle(path) == tmp_path / "run" / "bundle.replaced"
+    bundle = load_bundle(tmp_path / "run")
+    save_bundle(bundle, tmp_path / "run" / "bundle")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["bundle"]
 
 
 def test_a_run_without_a_bundle(tmp_path):

@@ -46,6 +46,15 @@ def test_translations_stay_the_same(toy_run, tmp_path, text, monkeypatch):
     assert alignments[0] == alignments[1]
 
 
+def test_drafts_are_stored_after_a_kill_between_two_renames(toy_run, tmp_path, text, command):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    (run / "bundle").rename(run / "bundle.replaced")
+    (run / "bundle.unfinished").mkdir()
+    assert command("drafts", run, text)[0] == 0
+    assert load_bundle(run).drafts
+    assert not [path.name for path in run.glob("bundle.*")]
+
+
 def test_the_commands(toy_run, tmp_path, text, command):
     run = shutil.copytree(toy_run, tmp_path / "run")
     code, _, log = command("drafts", run, text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from allyouneed.bundle import find_bundle, load_bundle, save_bundle
 from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
+from allyouneed.files import intended_name
 from allyouneed.translation.draft_memory import MAX_PAIRS, learn_drafts
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.translator import Translator
@@ -41,6 +42,8 @@ def store_drafts(translator: Translator, run: Path, text: Path, report: Callable
             targets.append(tokenizer.target.encode(found.text))
         report(f"translated {len(targets):,} of {len(lines):,} lines")
     bundle = replace(load_bundle(run), drafts=learn_drafts(tokenizer, sources, targets).tensors())
-    save_bundle(bundle, find_bundle(run))
+    current = find_bundle(run)
+    folder = current.with_name(intended_name(current.name))
+    save_bundle(bundle, folder)
     size = sum(table.numel() * table.element_size() for table in bundle.drafts.values()) / 1e6
-    report(f"{find_bundle(run)}: stored drafts of {size:.1f} MB")
+    report(f"{folder}: stored drafts of {size:.1f} MB")

@@ -7,7 +7,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
@@ -20,7 +20,7 @@ from allyouneed.data.files.formats import have_columns
 from allyouneed.data.files.lines import decode_lines, read_lines, read_text
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, check_output, json_line
+from allyouneed.files import cannot_write, check_output, json_line, write_file
 from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace, blocks_of_file, blocks_of_stream
 from allyouneed.translation.line_translation import LineProgress, NumberedTranslation, translate_block
 from allyouneed.translation.options import SearchOptions
@@ -210,6 +210,18 @@ def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[Te
         if path is None and error.errno == errno.EBADF:
             raise UserError("standard output is closed: give -o FILE.") from error
         raise cannot_write(path or _STANDARD_OUTPUT, error) from error
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write an output file, whole or not at all; compressed if its name ends with .gz, for example.
+
+    Raises:
+        UserError: If it cannot be written, or no package compresses it.
+    """
+    compress = compressor(path)
+    note_path(path).unlink(missing_ok=True)  # a note about the previous content is no longer valid
+    content = "".join(f"{line}\n" for line in lines).encode("utf-8")
+    write_file(path, compress(content) if compress else content)
 
 
 def _remark_columns(source: Path, report: Callable[[str], None]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
+import os
+
 import pytest
 
 import allyouneed
@@ -24,6 +28,22 @@ def test_a_run_or_a_translator_is_evaluated(toy_run, translator, tmp_path):
     translations = [one.text for one in translator.translate([source for source, _ in pairs], options)]
     assert output.read_text().splitlines() == translations
     assert scores == corpus_scores(translations, [target for _, target in pairs])
+
+
+def test_an_output_is_replaced_as_a_whole_or_not_at_all(translator, tmp_path, monkeypatch):
+    test, output = write_pairs(tmp_path, "test", toy_pairs(3)), tmp_path / "output"
+    output.write_text("precious")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"cannot write .*output: no space left"):
+            allyouneed.evaluate(translator, test, output=output)
+    assert output.read_text() == "precious"
+    allyouneed.evaluate(translator, test, output=tmp_path / "output.gz")
+    assert len(gzip.decompress((tmp_path / "output.gz").read_bytes()).splitlines()) == 3
 
 
 def test_the_output_is_not_a_test_file(translator, tmp_path):

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from allyouneed.durable import rename, sync
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 from allyouneed.serving.api_errors import ApiError
@@ -150,7 +151,8 @@ def write_private_json(file: Path, content: object) -> None:
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
             json.dump(content, out, indent=1)
-        new.replace(file)
+        sync(new)
+        rename(new, file)
     except OSError as error:
         with suppress(OSError):
             new.unlink()

@@ -26,7 +26,7 @@ from allyouneed.translation.evaluation.metrics import (
 )
 from allyouneed.translation.line_translation import LineProgress, translate_lines
 from allyouneed.translation.options import SearchOptions
-from allyouneed.translation.text_files import open_output
+from allyouneed.translation.text_files import write_lines
 from allyouneed.translation.translator import Translator
 
 
@@ -107,8 +107,7 @@ def evaluate(
     else:
         translations = read_translations(Path(hypothesis or ""), found)
     if output:
-        with open_output(Path(output)) as out:
-            out.writelines(line + "\n" for line in translations)
+        write_lines(Path(output), translations)
     return scoring.score(translations)
 
 
