@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _MEMORY = Path("/dev/shm")
 _LOADED = "FAULTS_FOLDER"  # variable of the process that has loaded the library
-_COMMANDS = "train,resume,translate,clean,export,import"
+_COMMANDS = "train,resume,translate,clean,export,import,evaluate,drafts,distil"
 _cases: list[Case] = []  # of a worker process
 
 

@@ -30,7 +30,8 @@ _SETTINGS = shlex.split("""
     training.keep_snapshots=2 training.save_minutes=1e-9
 """)
 _CORPUS = shlex.split("--from de --to en --train ../train.de ../train.en")
-_TRAIN = ["train", *_CORPUS, *shlex.split("--valid ../valid.de ../valid.en --out out")]
+_VALID = shlex.split("--valid ../valid.de ../valid.en --out out")
+_SET = [part for setting in _SETTINGS for part in ("--set", setting)]
 _TRIES = 5  # of following advice
 
 
@@ -158,6 +159,11 @@ def training_result(run: Path) -> dict[str, Any]:
     return shown
 
 
+def distilled_result(run: Path) -> dict[str, Any]:
+    """Return what `training_result` does, and digests of the teacher's translations."""
+    return {**training_result(run), "distilled": folder_result(run / "distilled")}
+
+
 def _logged(path: Path) -> list[Any]:
     events = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -252,7 +258,7 @@ class Bench:
 
 
 def _scenarios() -> Iterator[Scenario]:
-    train = [*_TRAIN, *(part for setting in _SETTINGS for part in ("--set", setting))]
+    train = ["train", *_CORPUS, *_VALID, *_SET]
     yield Scenario("train", train, training_result, train)
     yield Scenario("resume", train, training_result, train, "../half")
     translate = shlex.split("translate ../run ../input.de -o out/translated --beam-size 1 --max-decoding-length 3")
@@ -263,6 +269,12 @@ def _scenarios() -> Iterator[Scenario]:
     yield Scenario("export", export, folder_result, export, "../none")
     importing = shlex.split("import ctranslate2 ../exported out/imported --from de --to en")
     yield Scenario("import", importing, folder_result, importing, "../none")
+    evaluate = shlex.split("evaluate ../run --test ../valid.de ../valid.en -o out/translated")
+    yield Scenario("evaluate", evaluate, folder_result, evaluate, "../none")
+    drafts = shlex.split("drafts out ../input.de")
+    yield Scenario("drafts", drafts, folder_result, drafts, "../run")
+    distil = ["distil", "../run", *shlex.split("--train ../train.de ../train.en"), *_VALID, *_SET]
+    yield Scenario("distil", distil, distilled_result, distil)
 
 
 def _write_text() -> None:
