@@ -1,7 +1,8 @@
-"""Waiting for files of other machines on a shared file system, which may show them late."""
+"""Files that several processes use, also on other machines: waiting for them, and locks."""
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Callable
 
@@ -24,4 +25,28 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
+    return True
+
+
+def lock(descriptor: int, seconds: float = 0.0) -> bool:
+    """Lock an open file until it is closed or this process ends, unless another process has locked it.
+
+    Args:
+        descriptor: Descriptor of the file.
+        seconds: How long to wait for the other process.
+
+    Returns:
+        Whether this process has the lock.
+
+    Raises:
+        OSError: If the file system does not support locks.
+    """
+    return wait_until(lambda: _lock_now(descriptor), seconds)
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True

@@ -283,7 +283,7 @@ def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("allyouneed.training.run_lock.fcntl.flock", refuse)
+    monkeypatch.setattr("allyouneed.shared_files.fcntl.flock", refuse)
     with pytest.raises(UserError, match=r"cannot write .*run: no locks available"):
         train(toy_request(tmp_path / "text", tmp_path / "run"), silent())
 

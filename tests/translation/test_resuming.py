@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from allyouneed import Translator, UserError
 from allyouneed.translation import line_blocks, text_files
 from allyouneed.translation.evaluation.evaluator import evaluate
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.resuming import lock_output, note_path
 from allyouneed.translation.text_files import translate_file
 
 OPTIONS = SearchOptions(beam_size=1)
@@ -82,6 +84,44 @@ def test_the_note_of_an_overwritten_output_is_removed(interrupted):
     evaluate(Translator(translator.bundle), [source, source], OPTIONS, output=output)
     with pytest.raises(UserError, match="is finished, or was not written"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_output_that_another_command_writes_is_unchanged(interrupted, resume):
+    translator, source, output, complete = interrupted
+    left = {path: path.read_bytes() for path in (output, note_path(output))}
+    with open(output, "ab") as other:
+        lock_output(other, output)
+        with pytest.raises(UserError, match="output: another command is writing this file"):
+            translate_file(translator, source, output, OPTIONS, False, print, resume=resume)
+    assert {path: path.read_bytes() for path in left} == left
+    translate_file(translator, source, output, OPTIONS, False, print, resume=resume)
+    assert output.read_text() == complete
+
+
+def test_lines_that_another_command_has_appended_are_not_appended_again(interrupted, monkeypatch):
+    translator, source, output, complete = interrupted
+
+    def translate(texts, options, **inputs):
+        with monkeypatch.context() as patch:  # the other command is done before this one has its first block
+            patch.setattr(translator, "translate", Translator(translator.bundle).translate)
+            translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+        return Translator.translate(translator, texts, options, **inputs)
+
+    monkeypatch.setattr(translator, "translate", translate)
+    with pytest.raises(UserError, match="output: another command is writing this file"):
+        translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    assert output.read_text() == complete
+
+
+def test_a_file_system_without_locks_has_outputs(interrupted, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    translator, source, output, complete = interrupted
+    monkeypatch.setattr("allyouneed.shared_files.fcntl.flock", refuse)
+    translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    assert output.read_text() == complete
 
 
 def test_a_pipe_has_no_note(toy_run, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from allyouneed import Translator, UserError
 from allyouneed.cli import main
 from allyouneed.translation import line_blocks, shared_blocks, text_files
 from allyouneed.translation.options import SearchOptions
+from allyouneed.translation.stored_parts import remove_parts
 from allyouneed.translation.text_files import translate_file
 from tests.compat import POST_NORM
 
@@ -199,22 +200,121 @@ def test_a_damaged_part_is_translated_again(run, expected, monkeypatch):
     assert run.output.read_bytes() == expected
 
 
-@pytest.mark.parametrize("changed", ["input", "options"])
-def test_parts_of_another_input_or_other_options_are_not_used(run, expected, changed):
+@pytest.mark.parametrize("changed", ["model", "input", "settings"])
+@pytest.mark.parametrize("is_appended", [True, False])
+def test_parts_of_another_translation_are_refused(run, monkeypatch, changed, is_appended):
     options = OPTIONS
-    run(3, killed_after=7)
+    with monkeypatch.context() as patch:
+        if not is_appended:
+            patch.setattr(shared_blocks.StoredParts, "read", lambda self, first: None)
+        run(3, killed_after=7)
     if changed == "input":
         run.source.write_text(run.source.read_text().swapcase().replace("b", "c"))
+    elif changed == "model":
+        run.translator.longest_source -= 1
     else:
         options = OPTIONS.replace({"beam_size": 2})
-    with pytest.raises(UserError, match=r"--resume: .*another model, input or settings"):
-        run(2, options=options, resume=True)
-    messages = run(2, options=options)
+    left = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file() and path.suffix != ".claim"}
+    for processes, resume in [(2, False), (2, True), (1, True)]:
+        with pytest.raises(UserError, match=rf"output: the {changed} changed since it was begun. Restore what changed"):
+            run(processes, options=options, resume=resume)
+    assert {path: path.read_bytes() for path in left} == left
+    run.output.with_name("output.resume").unlink(missing_ok=True)
+    remove_parts(run.output)
+    run(2, options=options)
     assert len(run.blocks) == BLOCKS
-    assert any("it is translated anew" in message for message in messages)
     found = run.output.read_bytes()
     run(1, options=options)
     assert run.output.read_bytes() == found
+
+
+def test_parts_are_ignored_if_one_process_has_begun_anew(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(shared_blocks.StoredParts, "read", lambda self, first: None)  # none is appended
+        run(3, killed_after=7)
+    run.source.write_text(run.source.read_text().replace("b", "c"))
+    run(1, killed_after=3)
+    assert len(stored_parts(run)) > 0
+    assert any("continued; 10 lines and 0 later blocks are done" in message for message in run(1, resume=True))
+    found = run.output.read_bytes()
+    run(1)
+    assert run.output.read_bytes() == found
+    assert not run.leftovers()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_input_that_changes_meanwhile_is_refused(run, processes):
+    translate = run.translator.translate
+
+    def change(texts, options, **inputs):
+        with open(run.source, "a") as file:
+            file.write("a\n")
+        return translate(texts, options, **inputs)
+
+    run(2, killed_after=1)
+    run.translator.translate = change
+    with pytest.raises(UserError, match="source has changed while it was translated"):
+        run(processes, resume=processes == 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a b", b"a b\r\nc d\r\n\r\ne", b"\n\n\na\n\n", b"a\rb\rc", "a b\nc\n".encode("utf-16"),
+     gzip.compress(b"a\nb"), b"a " * 3000 + b"\nb\n", b"a\tb\nc\td\n"],
+    ids=["empty", "one line", "CR LF", "empty lines", "CR", "UTF-16", "gzip", "long line", "TSV"],
+)  # fmt: skip
+def test_unusual_inputs_give_the_same_bytes(run, content):
+    run.source.write_bytes(content)
+    run(1)
+    expected = run.output.read_bytes()
+    assert bool(expected) == bool(content)
+    run.output.unlink()
+    run(4)
+    assert run.output.read_bytes() == expected
+    assert not run.leftovers()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_two_commands_do_not_write_the_same_output(run, expected, monkeypatch, begun):
+    """The second one waits for the first, which torchrun may end soon, and is refused."""
+    if begun:
+        run(2, killed_after=5)
+    else:
+        run.output.unlink()
+    monkeypatch.setattr(shared_blocks, "_RESTART_SECONDS", 0.01)
+    other, messages = shared_blocks.StoredParts(run.output, "digest"), []
+    with other.locked(0, messages.append):
+        left = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+        for processes in (1, 2) if begun else (2,):
+            with pytest.raises(UserError, match="output: another command is writing this file"):
+                run(processes, resume=processes == 1)
+        assert {path: path.read_bytes() for path in left} == left
+    assert not messages
+    run(2)
+    assert run.output.read_bytes() == expected
+    assert not run.leftovers()
+
+
+def test_the_folder_of_a_command_that_ends_is_created_again(tmp_path):
+    first, second = (shared_blocks.StoredParts(tmp_path / "output", "digest") for _ in range(2))
+    waiting, messages = threading.Event(), []
+
+    def wait(message):
+        messages.append(message)
+        waiting.set()
+
+    def use():
+        with second.locked(60, wait):
+            return second.folder.is_dir()
+
+    with ThreadPoolExecutor(1) as pool:
+        with first.locked(0, messages.append):
+            found = pool.submit(use)
+            assert waiting.wait(60)
+            remove_parts(tmp_path / "output")
+        assert found.result(60)
+    assert messages == [f"{tmp_path / 'output'}: another command is writing this file; waiting for its end"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_to_resume(run):
@@ -264,9 +364,9 @@ def test_processes_that_differ_or_share_no_files_are_refused(run, monkeypatch):
         )  # fmt: skip
         with pytest.raises(UserError, match="has another model, input or settings than process 0"):
             run(2)
-    shared_blocks.remove_parts(run.output)
+    remove_parts(run.output)
     monkeypatch.setattr(shared_blocks, "VISIBLE_SECONDS", 0)
-    monkeypatch.setattr(shared_blocks.StoredParts, "recover", lambda self: 0)
+    monkeypatch.setattr(shared_blocks, "wait_until", lambda condition, seconds: False)
     with pytest.raises(UserError, match="cannot see it"):
         run(2)
 
@@ -321,12 +421,12 @@ def test_what_processes_cannot_share_is_refused(run, monkeypatch, capsys):
 
 def test_a_process_that_is_late_leaves_nothing(run, tmp_path):
     parts = shared_blocks.StoredParts(tmp_path / "output", "digest")
-    parts.recover()
-    assert parts.claim(1)
-    assert not parts.claim(1)
-    shared_blocks.remove_parts(tmp_path / "output")
-    parts.store(1, shared_blocks.Part(2, "a\nb\n"))
-    assert not parts.claim(3)
+    with parts.locked(0, print):
+        assert parts.claim(1)
+        assert not parts.claim(1)
+        remove_parts(tmp_path / "output")
+        parts.store(1, shared_blocks.Part(2, "a\nb\n"))
+        assert not parts.claim(3)
     assert not run.leftovers()
 
 

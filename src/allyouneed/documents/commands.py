@@ -13,6 +13,7 @@ from allyouneed import documents, training, translation
 from allyouneed.command_options import Into
 from allyouneed.errors import UserError
 from allyouneed.terminal import ComputeType, Device, console, say, text
+from allyouneed.training.distributed.launch import reporting_once
 from allyouneed.translation.commands import FILES, From, InterThreads, Resume, load_translator
 from allyouneed.translation.search_command import search_command
 
@@ -25,6 +26,7 @@ DOCUMENTS, TERMS = "Documents", "Terms and protection"  # headings in the help
 
 
 @app.command(cls=search_command())
+@reporting_once()
 def translate(
     context: typer.Context,
     paths: Annotated[

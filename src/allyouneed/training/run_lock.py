@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, intended_name
+from allyouneed.shared_files import lock
 from allyouneed.snapshots import KEPT
 from allyouneed.training.distributed.launch import is_elastic
 from allyouneed.training.distributed.lifeline import INTERVAL, MISSED
@@ -48,25 +46,11 @@ def lock_run(out: Path) -> Iterator[None]:
         opened = open(out / LOCK, "r+")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise cannot_write(out, error) from error
-    with opened as lock:
-        deadline = time.monotonic() + (_RESTART_SECONDS if is_elastic() else 0)
-        while not _locked(lock, out):
-            if time.monotonic() > deadline:
-                raise UserError(f"{out}: another process is training this run.")
-            time.sleep(0.5)
+    with opened as file:
         try:
-            os.pwrite(lock.fileno(), uuid.uuid4().hex.encode(), 0)  # by which other hosts recognise the folder
-        except OSError as error:
+            if not lock(file.fileno(), _RESTART_SECONDS if is_elastic() else 0):
+                raise UserError(f"{out}: another process is training this run.")
+            os.pwrite(file.fileno(), uuid.uuid4().hex.encode(), 0)  # by which other hosts recognise the folder
+        except OSError as error:  # also a file system that does not support locks
             raise cannot_write(out, error) from error
         yield
-
-
-def _locked(lock: TextIO, out: Path) -> bool:
-    """Lock a file if no other process has."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # the file system does not support locks
-        raise cannot_write(out, error) from error
-    return True

@@ -10,14 +10,16 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from allyouneed import __version__
 from allyouneed.bundle import weights_of
 from allyouneed.errors import UserError
 from allyouneed.files import write_file
+from allyouneed.shared_files import lock
 from allyouneed.translation.translator import Translator
 
 
@@ -27,7 +29,7 @@ class ResumeNote:
 
     Attributes:
         output: Path of the output.
-        digest: Digest of the model, the settings, and the input's path, size and modification time.
+        digest: Digests of the model, of the input's path, size and modification time, and of the settings.
     """
 
     output: Path
@@ -40,9 +42,8 @@ class ResumeNote:
         Raises:
             OSError: If the source does not exist.
         """
-        status = source.stat()
-        facts = [str(source.resolve()), status.st_size, status.st_mtime_ns, sorted(settings.items())]
-        return cls(output, digest_of(translator, facts))
+        parts = (digest_of(translator, []), _digest(_state(source)), _digest(sorted(settings.items())))
+        return cls(output, "-".join(parts))
 
     @property
     def path(self) -> Path:
@@ -73,20 +74,48 @@ class ResumeNote:
             )
         if actual_size < size:
             raise UserError(f"--resume: {self.output} is shorter than {self.path} records. Translate without --resume.")
-        os.truncate(self.output, size)
+        with open(self.output, "r+b") as file:
+            lock_output(file, self.output)
+            file.truncate(size)
         return lines
 
-    def is_current(self) -> bool:
-        """Return whether the output was started with the same model, input and settings, and can be continued."""
-        try:
-            note = json.loads(self.path.read_text(encoding="utf-8"))
-            return note["digest"] == self.digest and note["bytes"] <= self.output.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+    def stored_digest(self) -> str | None:
+        """Return the digest in the note; None if there is no readable note."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads(self.path.read_text(encoding="utf-8"))["digest"])
+        return None
+
+    def is_complete(self) -> bool:
+        """Return whether the output has all lines that the note counts; False without a readable note."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return json.loads(self.path.read_text(encoding="utf-8"))["bytes"] <= self.output.stat().st_size
+        return False
+
+    def changes(self, digest: str) -> str:
+        """Name what differs between this note and another digest: the model, the input or the settings."""
+        names, old, new = ("the model", "the input", "the settings"), digest.split("-"), self.digest.split("-")
+        return " and ".join(name for name, a, b in zip(names, old, new, strict=False) if a != b)
+
+    def check_input(self, source: Path) -> None:
+        """Raise `UserError` if the input has changed since the note was made."""
+        with suppress(FileNotFoundError):
+            if _digest(_state(source)) == self.digest.split("-")[1]:
+                return
+        raise UserError(
+            f"{source} has changed while it was translated. Translate a file that does not change, into another output."
+        )
 
     def facts(self) -> dict[str, Any]:
         """Read the facts that were written with the note, once `truncate_output` has checked it."""
         return json.loads(self.path.read_text(encoding="utf-8"))["facts"]
+
+    def check_end(self, output: TextIO) -> None:
+        """Raise `UserError` if another command has written the output since it was truncated to the noted size."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            note = json.loads(self.path.read_text(encoding="utf-8"))
+            if (note["digest"], note["bytes"]) == (self.digest, os.fstat(output.fileno()).st_size):
+                return
+        raise in_use(self.output)
 
     def write(self, output: TextIO, lines: int, **facts: object) -> None:
         """Write the note with the number of input lines done and other facts.
@@ -109,6 +138,38 @@ class ResumeNote:
     def remove(self) -> None:
         """Remove the note, once all lines are done."""
         self.path.unlink(missing_ok=True)
+
+
+def lock_output(file: IO[Any], output: Path, seconds: float = 0.0) -> None:
+    """Keep other commands from writing an output, until a file is closed, if its file system supports locks.
+
+    Args:
+        file: The output, or another file for it, open for writing.
+        output: The output.
+        seconds: How long to wait for another command.
+
+    Raises:
+        UserError: If another command is writing it.
+    """
+    with suppress(OSError):  # the file system does not support locks
+        if not lock(file.fileno(), seconds):
+            raise in_use(output)
+
+
+def in_use(output: Path) -> UserError:
+    """Return the error to raise if another command is writing an output."""
+    return UserError(
+        f"{output}: another command is writing this file. Wait until it has ended, or choose another output."
+    )
+
+
+def _state(source: Path) -> list[object]:
+    status = source.stat()
+    return [str(source.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
 
 def digest_of(translator: Translator, facts: Sequence[object]) -> str:

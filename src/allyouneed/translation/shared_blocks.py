@@ -2,18 +2,15 @@
 
 The file is divided into the same blocks as by one process. Each process claims the next free block, by creating a file
 in a folder next to the output, and stores its translation there. The first process appends the stored blocks to the
-output in order. What is appended, and what is stored, is kept after a crash, for any number of processes.
+output in order. What is appended, and what is stored, is kept after a crash, for any number of processes. The first
+process locks the folder, so that another command with the same output is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -22,15 +19,14 @@ from typing import Protocol, TypeAlias, TypeVar, cast
 
 from allyouneed.data.files.lines import read_text
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write
 from allyouneed.shared_files import VISIBLE_SECONDS, wait_until
 from allyouneed.translation.line_blocks import blocks_of_file
 from allyouneed.translation.resuming import ResumeNote
-from allyouneed.untrusted import parse_json, read_regular
+from allyouneed.translation.stored_parts import Part, StoredParts
 
 _POLL_SECONDS = 0.2
 _LEAST_PATIENCE = 180  # seconds in which another process has to finish its last block
-_CLAIM, _PART = ".claim", ".part"
+_RESTART_SECONDS = 120  # in which a process that was cut off from the others ends, after torchrun restarted them
 Block: TypeAlias = list[tuple[int, str]]  # lines with their numbers, from 1
 Value = TypeVar("Value")
 
@@ -75,118 +71,6 @@ ALONE: Processes = _Alone()
 
 
 @dataclass(frozen=True)
-class Part:
-    """A translated block.
-
-    Attributes:
-        last: Number of its last line.
-        text: Its lines in the output.
-        unchanged: Number of lines that equal their translation.
-        first_unchanged: Number of the first such line; 0 if there is none.
-    """
-
-    last: int
-    text: str
-    unchanged: int = 0
-    first_unchanged: int = 0
-
-
-class StoredParts:
-    """Translated blocks in a folder next to the output.
-
-    Args:
-        output: The output.
-        digest: Digest of model, input and settings; parts with another one are not used.
-    """
-
-    def __init__(self, output: Path, digest: str):
-        self.folder = parts_folder(output)
-        self._digest = digest
-
-    def recover(self) -> int:
-        """Create the folder, or remove from it what is not a part of this translation: claims and damaged parts.
-
-        Returns:
-            Number of parts.
-
-        Raises:
-            UserError: If the folder cannot be written.
-        """
-        try:
-            self.folder.mkdir(exist_ok=True)
-            for path in self.folder.iterdir():
-                if path.suffix != _PART or self._read(path) is None:
-                    path.unlink()
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
-        return self.count()
-
-    def count(self) -> int:
-        """Return the number of stored parts of this translation."""
-        return sum(self._read(path) is not None for path in self.folder.glob(f"*{_PART}"))
-
-    def claim(self, first: int) -> bool:
-        """Claim the block that begins with a line; False if it is stored or claimed, or the folder was removed."""
-        try:
-            os.close(os.open(self._path(first).with_suffix(_CLAIM), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except (FileExistsError, FileNotFoundError):
-            return False
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
-        return not self._path(first).exists()
-
-    def store(self, first: int, part: Part) -> None:
-        """Store a part atomically; without effect if the folder was removed, since all parts are in the output.
-
-        Raises:
-            UserError: If it cannot be written, for example because the disk is full.
-        """
-        text = part.text.encode("utf-8")
-        facts = [self._digest, hashlib.sha256(text).hexdigest(), part.last, part.unchanged, part.first_unchanged]
-        path = self._path(first)
-        temporary = path.with_suffix(".unfinished")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(json.dumps(facts).encode() + b"\n" + text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            raise cannot_write(path, error) from error
-
-    def read(self, first: int) -> Part | None:
-        """Read the part that begins with a line; None if it is not stored, or was damaged."""
-        return self._read(self._path(first))
-
-    def wait(self, first: int, seconds: float) -> Part | None:
-        """Wait for a part that another process translates; None if it is not stored in time."""
-        wait_until(lambda: self._path(first).name in os.listdir(self.folder), seconds)  # a listing is not cached
-        return self.read(first)
-
-    def discard(self, first: int) -> None:
-        """Remove a part that is in the output; its claim remains, for processes that have not come to its block."""
-        self.claim(first)
-        self._path(first).unlink(missing_ok=True)
-
-    def _path(self, first: int) -> Path:
-        return self.folder / f"{first:012}{_PART}"
-
-    def _read(self, path: Path) -> Part | None:
-        try:
-            head, _, text = read_regular(path).partition(b"\n")
-            digest, checksum, last, unchanged, first_unchanged = parse_json(head)
-            if digest == self._digest and checksum == hashlib.sha256(text).hexdigest():
-                return Part(int(last), text.decode("utf-8"), int(unchanged), int(first_unchanged))
-        except (OSError, ValueError, TypeError):
-            pass
-        return None
-
-
-@dataclass(frozen=True)
 class SharedBlocks:
     """The blocks of a file, which several processes translate.
 
@@ -207,8 +91,9 @@ class SharedBlocks:
         """The translations that are not in the output yet."""
         return StoredParts(self.note.output, self.note.digest)
 
-    def begin(self, resume: bool, report: Callable[[str], None]) -> int:
-        """Agree with the other processes on what is done, and return the number of lines that are in the output.
+    @contextmanager
+    def begin(self, resume: bool, report: Callable[[str], None]) -> Iterator[int]:
+        """Agree with the other processes on what is done.
 
         The first process continues what the same command has begun, and removes what a crash left.
 
@@ -216,19 +101,40 @@ class SharedBlocks:
             resume: Whether it is an error if there is nothing to continue.
             report: Called with a message if something is continued.
 
+        Yields:
+            Number of lines that are in the output.
+
         Raises:
-            UserError: If `resume` is set and there is nothing to continue, the folder of the parts cannot be written or
-                is not shared, or the processes have different models, inputs or settings.
+            UserError: If `resume` is set and there is nothing to continue, the output was begun with another model,
+                input or settings, another command is writing it, the folder of the parts cannot be written or is not
+                shared, or the processes have different models, inputs or settings.
         """
-        note, rank, done = self.note, self.processes.rank, 0
-        if rank == 0:
-            if note.is_current() or (resume and not self.parts.count()):
-                done = note.truncate_output()
-            elif note.path.exists():
-                report(f"{note.output}: begun with another model, input or settings; it is translated anew")
+        with self._recovered(resume, report) if self.processes.rank == 0 else nullcontext(0) as done:
+            yield self._agree(done)
+
+    @contextmanager
+    def _recovered(self, resume: bool, report: Callable[[str], None]) -> Iterator[int]:
+        """Lock the output, and yield the number of lines that are in it."""
+        note = self.note
+        if resume and note.stored_digest() is None and not self.parts.digests():
+            note.truncate_output()  # raises an error: there is nothing to continue
+        with self.parts.locked(_RESTART_SECONDS if self.processes.count > 1 else 0, report):
+            begun = note.stored_digest()
+            others = ({begun} if begun else self.parts.digests()) - {note.digest}
+            if others:
+                raise UserError(
+                    f"{note.output}: {note.changes(others.pop())} changed since it was begun. Restore what changed, or "
+                    f"delete {note.path} and {self.parts.folder} to translate it anew."
+                )
+            done = note.truncate_output() if begun and (resume or note.is_complete()) else 0
             stored = self.parts.recover()
             if done or stored:
                 report(f"{note.output}: continued; {done:,} lines and {stored:,} later blocks are done")
+            yield done
+
+    def _agree(self, done: int) -> int:
+        """Return the number of lines that are in the output, which the first process knows."""
+        note, rank = self.note, self.processes.rank
         try:
             digest, done = self.processes.share((note.digest, done))
         except RuntimeError as error:
@@ -278,27 +184,16 @@ class SharedBlocks:
             done = block[-1][0]
 
     def _blocks(self, done: int) -> Iterator[Block]:
-        return blocks_of_file(islice(enumerate(read_text(self.source), start=1), done, None), done)
+        """Yield the blocks after a number of lines; a change of the file in the meantime is an error."""
+        for block in blocks_of_file(islice(enumerate(read_text(self.source), start=1), done, None), done):
+            self.note.check_input(self.source)
+            yield block
+        self.note.check_input(self.source)
 
     def _translate_if_free(self, block: Block) -> None:
         first = block[0][0]
         if self.parts.claim(first):
             self.parts.store(first, self.translate(block))
-
-
-def parts_folder(output: Path) -> Path:
-    """Return the path of the folder next to an output."""
-    return output.with_name(f"{output.name}.parts")
-
-
-def remove_parts(output: Path) -> None:
-    """Remove the folder next to an output; processes that are still working on a block cannot create it again."""
-    folder = parts_folder(output)
-    removed = folder.with_name(f"{folder.name}.removed")
-    shutil.rmtree(removed, ignore_errors=True)
-    with suppress(FileNotFoundError):
-        folder.rename(removed)
-    shutil.rmtree(removed, ignore_errors=True)
 
 
 def _ended() -> UserError:

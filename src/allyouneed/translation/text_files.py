@@ -13,7 +13,7 @@ from functools import partial
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO, cast
+from typing import BinaryIO, Literal, TextIO
 
 from allyouneed.data.files.compression import CompressedText, compressor
 from allyouneed.data.files.formats import have_columns
@@ -27,16 +27,9 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.protection.letters import has_letters, without_spans
 from allyouneed.translation.requirements import Requirements
 from allyouneed.translation.results import Translation
-from allyouneed.translation.resuming import ResumeNote, note_path
-from allyouneed.translation.shared_blocks import (
-    ALONE,
-    Block,
-    Part,
-    Processes,
-    SharedBlocks,
-    parts_folder,
-    remove_parts,
-)
+from allyouneed.translation.resuming import ResumeNote, lock_output, note_path
+from allyouneed.translation.shared_blocks import ALONE, Block, Processes, SharedBlocks
+from allyouneed.translation.stored_parts import Part, parts_folder, remove_parts
 from allyouneed.translation.translator import Translator
 
 _STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
@@ -106,28 +99,30 @@ def translate_file(
         return _as_part(found, form, requirements)
 
     pace = INTERACTIVE if interactive or (source is None and _is_terminal()) else _pace(source)
+
+    def finish(parts: Iterator[Part], done: int) -> None:
+        count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
+        progress = LineProgress(_ignore if pace is INTERACTIVE else report, count, done)
+        try:
+            unchanged, first = _write(parts, output, note, progress)
+        except KeyboardInterrupt:
+            if note and (note.path.exists() or parts_folder(note.output).exists()):
+                report(f"finished lines are in {output}; {resume_with} continues after them")
+            raise
+        if unchanged:
+            lines_are = f"{unchanged:,} lines are" if unchanged > 1 else "1 line is"
+            report(f"{file}: {lines_are} unchanged in the translation; first: line {first:,}")
+
     if note and source and (processes.count > 1 or (resume and parts_folder(note.output).exists())):
         shared = SharedBlocks(source, translate, note, processes)
-        done = shared.begin(resume, report)
-        if processes.rank > 0:
-            return shared.work(done)
-        _remark_columns(source, report)
-        parts = shared.in_order(done)
-    else:
-        done = note.truncate_output() if resume and note else 0
-        lines = islice(enumerate(_read(source, report), start=1), done, None)
-        parts = map(translate, blocks_of_stream(lines, pace) if pace else blocks_of_file(lines, done))
-    count = partial(_count_lines, source) if source and source.is_file() else None  # a pipe can be read only once
-    progress = LineProgress(_ignore if pace is INTERACTIVE else report, count, done)
-    try:
-        unchanged, first = _write(parts, output, note, progress)
-    except KeyboardInterrupt:
-        if note and (note.path.exists() or parts_folder(note.output).exists()):
-            report(f"finished lines are in {output}; {resume_with} continues after them")
-        raise
-    if unchanged:
-        lines_are = f"{unchanged:,} lines are" if unchanged > 1 else "1 line is"
-        report(f"{file}: {lines_are} unchanged in the translation; first: line {first:,}")
+        with shared.begin(resume, report) as done:
+            if processes.rank > 0:
+                return shared.work(done)
+            _remark_columns(source, report)
+            return finish(shared.in_order(done), done)
+    done = note.truncate_output() if resume and note else 0
+    lines = islice(enumerate(_read(source, report), start=1), done, None)
+    finish(map(translate, blocks_of_stream(lines, pace) if pace else blocks_of_file(lines, done)), done)
 
 
 def _as_part(
@@ -165,6 +160,8 @@ def _write(
     unchanged, first_unchanged = note.facts()["unchanged"] if note and progress.done else (0, 0)
     begin = list(islice(parts, 1))  # an existing output is unchanged until this is done
     with open_output(output, "a" if progress.done else "w") as out:
+        if note and progress.done:
+            note.check_end(out)
         for part in chain(begin, parts):
             out.write(part.text)
             out.flush()
@@ -193,15 +190,9 @@ def open_output(path: Path | None, mode: Literal["a", "w"] = "w") -> Iterator[Te
             yield sys.stdout
             sys.stdout.flush()
         else:
-            if mode == "w":  # a note about the previous content is no longer valid
-                note_path(path).unlink(missing_ok=True)
-            compress = compressor(path)
-            if compress is None:
-                with open(path, mode, encoding="utf-8") as file:
-                    yield file
-            else:
-                with open(path, f"{mode}b") as compressed:
-                    text = CompressedText(cast(BinaryIO, compressed), compress)
+            with _open_locked(path, mode) as file:
+                compress = compressor(path)
+                with CompressedText(file, compress) if compress else TextIOWrapper(file, encoding="utf-8") as text:
                     yield text
                     text.flush()
     except BrokenPipeError:
@@ -222,6 +213,22 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     note_path(path).unlink(missing_ok=True)  # a note about the previous content is no longer valid
     content = "".join(f"{line}\n" for line in lines).encode("utf-8")
     write_file(path, compress(content) if compress else content)
+
+
+def _open_locked(path: Path, mode: Literal["a", "w"]) -> BinaryIO:
+    """Open a file, which is emptied only if no other command is writing it."""
+    file = open(path, "ab")  # noqa: SIM115 (the caller closes it)
+    try:
+        if path.is_file():  # not a device or a pipe
+            lock_output(file, path)
+            if mode == "w":
+                note_path(path).unlink(missing_ok=True)  # it describes the previous content
+                file.seek(0)
+                file.truncate()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _remark_columns(source: Path, report: Callable[[str], None]) -> None:
