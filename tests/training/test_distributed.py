@@ -95,6 +95,7 @@ def test_one_rank_without_torchrun(announced):
     [
         ({"RANK": None, "MASTER_ADDR": None}, "RANK, MASTER_ADDR"),
         ({"MASTER_PORT": "any"}, "MASTER_PORT"),
+        ({"MASTER_PORT": "99999"}, "MASTER_PORT"),
         ({"RANK": "2"}, "RANK"),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE"),
         ({"WORLD_SIZE": "many"}, "WORLD_SIZE"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
 from contextlib import ExitStack
 from datetime import timedelta
@@ -10,7 +13,7 @@ import pytest
 from torch.distributed import DistBackendError, HashStore, TCPStore
 
 from allyouneed.errors import UserError
-from allyouneed.interruption import Interrupted
+from allyouneed.interruption import Interrupted, raising_interrupts
 from allyouneed.training.distributed import lifeline as module
 from allyouneed.training.distributed.lifeline import Lifeline, PeerError
 from allyouneed.training.distributed.meeting import meet
@@ -143,3 +146,31 @@ def test_missing_processes_are_reported(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
     with pytest.raises(UserError, match=r"rank 1 of 2 did not meet the other processes at 127\.0\.0\.1"):
         meet(1, 2, patience=timedelta(seconds=0.2))
+
+
+def test_the_reason_is_named_if_the_port_is_in_use(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with socket.create_server(("", 0)) as other:
+        monkeypatch.setenv("MASTER_PORT", str(other.getsockname()[1]))
+        with pytest.raises(UserError, match="address already in use"):
+            meet(0, 2)
+
+
+@pytest.fixture
+def closed_port(monkeypatch):
+    """Announce an address at which nobody listens."""
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("MASTER_PORT", str(server.getsockname()[1]))
+
+
+def test_an_address_that_cannot_be_reached_is_reported_without_traces(closed_port, capfd):
+    with pytest.raises(UserError, match=r"at 127\.0\.0\.1:\d+: connection refused\. Look"):
+        meet(1, 2, patience=timedelta(seconds=0.2))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_waiting_for_rank_0_can_be_interrupted(closed_port):
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    with raising_interrupts(), pytest.raises(Interrupted):
+        meet(1, 2)

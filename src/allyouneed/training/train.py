@@ -67,7 +67,8 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
     device = choose_device(requested_device(request))
     if device.type == "cpu":
         background.compile_early()
-    ranks = join_ranks(device.type)
+    with describing_interrupts(lambda: "while waiting for the other processes"), raising_interrupts():
+        ranks = join_ranks(device.type)
     before = describing_interrupts(lambda: "before the first step; nothing is trained yet")
     try:
         with before, raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():

@@ -28,8 +28,9 @@ def announced_ranks() -> int:
     wrong = [] if count.isdecimal() and int(count) else ["WORLD_SIZE"]
     wrong += [name for name in _NUMBERS if not os.environ.get(name, "").isdecimal()]
     wrong += [] if os.environ.get("MASTER_ADDR") else ["MASTER_ADDR"]
-    if not wrong and int(os.environ["RANK"]) >= int(count):
-        wrong = ["RANK"]
+    if not wrong:
+        is_rank, is_port = int(os.environ["RANK"]) < int(count), 0 < int(os.environ["MASTER_PORT"]) < 2**16
+        wrong = [name for name, is_valid in (("RANK", is_rank), ("MASTER_PORT", is_port)) if not is_valid]
     if wrong:
         raise UserError(
             f"WORLD_SIZE is {count} in the environment, but these variables are missing or invalid: "

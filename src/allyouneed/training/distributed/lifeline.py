@@ -129,8 +129,8 @@ class Lifeline:
         """
         failed = isinstance(error, RuntimeError) and not isinstance(error, UserError)
         if failed and (isinstance(error, DistError) or _COMMUNICATION.search(str(error))):
-            return _reported(self._peer_error(self._announce(_lost(_line(error)), TEMPORARY_FAILURE)))
-        message, code = f"{type(error).__name__}: {_line(error)}", 1
+            return _reported(self._peer_error(self._announce(_lost(shortened(error)), TEMPORARY_FAILURE)))
+        message, code = f"{type(error).__name__}: {shortened(error)}", 1
         if isinstance(error, UserError | Interrupted):
             message, code = str(error), error.exit_code
         first = self._announce(message, code)
@@ -174,7 +174,7 @@ class Lifeline:
                         self.ending = Ending(**json.loads(self._store.get("ending")))
                     signs = self._store.multi_get([f"alive/{rank}" for rank in watched])
             except RuntimeError as error:
-                return self._lose(f"the store is gone: {_line(error)}")
+                return self._lose(f"the store is gone: {shortened(error)}")
             if self.ending is not None:
                 return self._finish()
             self._silent = 0
@@ -228,7 +228,7 @@ def _named(ranks: Sequence[int]) -> str:
     return f"rank{'s'[: len(ranks) > 1]} {', '.join(map(str, ranks))}"
 
 
-def _line(error: BaseException) -> str:
+def shortened(error: BaseException) -> str:
     """Shorten a message of PyTorch, which may begin with a line of its source and end with general advice."""
     text = re.sub(r"^\[\S+\.cc:\d+\] ", "", " ".join(str(error).split()))
-    return text.partition(". This ")[0][:200]
+    return text.partition(". This ")[0].partition(" Exception raised from ")[0].rstrip(".")[:200]

@@ -13,7 +13,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from allyouneed.errors import UserError
-from allyouneed.training.distributed.lifeline import Lifeline
+from allyouneed.interruption import run_interruptibly
+from allyouneed.training.distributed.lifeline import Lifeline, shortened
 
 _PATIENCE = timedelta(minutes=10)  # for processes on hosts with a slow file system to import PyTorch
 _POLL = 0.05  # seconds
@@ -39,9 +40,11 @@ def meet(rank: int, count: int, patience: timedelta = _PATIENCE) -> tuple[Store,
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     deadline = time.monotonic() + patience.total_seconds()
     try:
-        shared, _, _ = next(iter(rendezvous("env://", rank, count, timeout=patience)))
-        prefix = uuid.uuid4().hex if rank == 0 else _greet(shared, rank, deadline)
         hosts_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        if not hosts_store:
+            _wait_for_server(deadline)
+        shared = run_interruptibly(lambda: next(iter(rendezvous("env://", rank, count, timeout=patience)))[0])
+        prefix = uuid.uuid4().hex if rank == 0 else _greet(shared, rank, deadline)
         alive = PrefixStore(f"{prefix}/life", shared.clone())
         lifeline = Lifeline(alive, rank, count, socket.gethostname(), shared if hosts_store else None)
         shared.add(f"{prefix}/ready", 1)
@@ -51,12 +54,23 @@ def meet(rank: int, count: int, patience: timedelta = _PATIENCE) -> tuple[Store,
             _wait_for(shared, f"{prefix}/complete", deadline)
     except RuntimeError as error:
         raise UserError(
-            f"rank {rank} of {count} did not meet the other processes at {address} within "
-            f"{patience.total_seconds() / 60:.2g} minutes. Look for errors of the other processes, and check that this "
-            "host can reach the address."
+            f"rank {rank} of {count} did not meet the other processes at {address}: {shortened(error)}. Look for "
+            "errors of the other processes, and check that the address is that of rank 0, that its port is free "
+            "there, and that this host can reach it."
         ) from error
     lifeline.start()
     return PrefixStore(prefix, shared), lifeline
+
+
+def _wait_for_server(deadline: float) -> None:
+    """Wait until the address accepts connections; PyTorch would print traces of its source code meanwhile."""
+    while True:
+        try:
+            socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=5).close()
+        except OSError as error:
+            _pause(deadline, (error.strerror or str(error)).lower())
+        else:
+            return
 
 
 def _greet(store: Store, rank: int, deadline: float) -> str:
@@ -84,7 +98,7 @@ def _wait_for(store: Store, key: str, deadline: float) -> None:
         _pause(deadline)
 
 
-def _pause(deadline: float) -> None:
+def _pause(deadline: float, reason: str = "not all answered in time") -> None:
     if time.monotonic() > deadline:
-        raise DistStoreError("timed out")
+        raise DistStoreError(reason)
     time.sleep(_POLL)
