@@ -229,9 +229,13 @@ def resume_sharded(ranks: Ranks, folder: Path) -> tuple[bool, dict[str, Tensor]]
     return same, {name: whole(weight.detach()).clone() for name, weight in state.model.named_parameters()}
 
 
+def gather_ranks(ranks: Ranks) -> list[int]:
+    return ranks.gather(ranks.rank)
+
+
 def several(ranks: Ranks, folder: Path) -> dict[str, object]:
     """Run functions in the same processes."""
-    functions = (count_reductions, shard, take_steps_of_an_own_model, skip_an_update, train_in_bf16)
+    functions = (count_reductions, shard, take_steps_of_an_own_model, skip_an_update, train_in_bf16, gather_ranks)
     return {
         "take_all_steps": take_all_steps(ranks, IN_TWO),
         **{function.__name__: function(ranks) for function in functions},
@@ -253,6 +257,10 @@ def results(tmp_path_factory, checkpoints) -> list[dict[str, object]]:
 
 def test_two_ranks_equal_one_process(results, own_products):
     assert_equal_one_process(IN_TWO, *(each["take_all_steps"] for each in results))
+
+
+def test_values_of_all_ranks_are_gathered(results):
+    assert [each["gather_ranks"] for each in results] == [[0, 1], [0, 1]]
 
 
 def test_autocast_to_bf16(results):

@@ -5,12 +5,14 @@ import torch
 
 from allyouneed import kernels
 from allyouneed.config import load_recipe
+from allyouneed.errors import UserError
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.products import agree_on_products
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.step import uses_bf16
+from tests.training.test_differences import WithAnother
 
-CPU = torch.device("cpu")
+CPU, ALONE = torch.device("cpu"), Ranks()
 
 
 @pytest.fixture
@@ -21,11 +23,11 @@ def agree(tmp_path, monkeypatch):
     path = tmp_path / "run.json"
     RunRecord(path).update(asked={"languages": ["aa", "bb"], "recipe": "small", "settings": []}, config={})
 
-    def call(measured: dict[int, float], *settings: str) -> list[str]:
+    def call(measured: dict[int, float], *settings: str, ranks: Ranks = ALONE) -> list[str]:
         lines: list[str] = []
         monkeypatch.setattr(kernels.choice, "speedups", lambda: measured)
         config = load_recipe("small").override(list(settings))
-        agree_on_products(config, CPU, RunRecord(path), Ranks(), lines.append)
+        agree_on_products(config, CPU, RunRecord(path), ranks, lines.append)
         return lines
 
     return call
@@ -56,3 +58,8 @@ def test_bf16_is_announced_with_what_the_processor_makes_of_it(agree, monkeypatc
     assert "our own from width 256" in chosen
     settings = load_recipe("small").override(["training.precision=bf16"]).training
     assert not uses_bf16(settings, CPU)
+
+
+def test_all_processes_multiply_in_the_same_way(agree):
+    with pytest.raises(UserError, match=r"rank 1 on \S+ has products in bf16 = True, but rank 0 on \S+ has False"):
+        agree({}, ranks=WithAnother(**{"compiled kernels": True, "products in bf16": True}))

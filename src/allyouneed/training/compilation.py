@@ -50,10 +50,16 @@ class Compilation:
 
     def prepare_training(self) -> None:
         """Compile the kernels of training steps. Rank 0 is first; the other ranks of its machine load its results."""
-        if not (_is_packed(self._config.model) and self._uses_kernels()):
+        if not (_is_packed(self._config.model) and self._is_eligible()):
             return
         if not self._ranks.is_first:
             self._ranks.wait()
+        if kernels.work():
+            self._compile_training()
+        if self._ranks.is_first:
+            self._ranks.wait()
+
+    def _compile_training(self) -> None:
         groups = (ATTENTION, OTHER_STEPS, *self._products())
         with self.watch.pause(), self._announcing("training") as announce:
             precompile = kernels.precompile.precompile  # loads Numba while other processes still compile
@@ -62,8 +68,6 @@ class Compilation:
                 precompile([[name for group in groups for name in GROUPS[group]]], announce)
                 for group in groups:
                     kernels.disk_cache.mark_complete(group)
-        if self._ranks.is_first:
-            self._ranks.wait()
 
     def prepare_search(self) -> None:
         """Compile the kernels of greedy and beam search, unless another process does, which is waited for."""

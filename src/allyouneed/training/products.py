@@ -9,6 +9,7 @@ import torch
 
 from allyouneed import kernels
 from allyouneed.config import Config
+from allyouneed.training.distributed.differences import refuse_differences
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.step import uses_bf16
@@ -19,17 +20,26 @@ def agree_on_products(
 ) -> None:
     """Choose our own or PyTorch's products by their speed, as in earlier sessions of the run on the same processor.
 
+    All ranks call this.
+
     Args:
         config: The settings of the run.
         device: Device of the training; own products exist for the CPU only.
         record: Record of the run, which stores the measurement.
         ranks: Processes of the run, which all use the measurement of rank 0.
         show: Callback that shows a line to the user.
+
+    Raises:
+        UserError: If kernels work, or multiply in bf16, in some processes only.
     """
     model, training = config.model, config.training
-    if device.type != "cpu" or training.plain or not kernels.work():
+    if device.type != "cpu" or training.plain:
         return
-    if uses_bf16(training, device):
+    works, in_bf16 = kernels.work(), uses_bf16(training, device)
+    refuse_differences(ranks, {"compiled kernels": works, "products in bf16": in_bf16})
+    if not works:
+        return
+    if in_bf16:
         show("matrix products: bf16 with fp32 sums (AVX512_BF16)")
         return
     if training.precision == "bf16":

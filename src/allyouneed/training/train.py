@@ -26,6 +26,7 @@ from allyouneed.snapshots import KEPT
 from allyouneed.training.assemble import INITIALISED, LoopParts
 from allyouneed.training.checkpoint import LOG, load_checkpoint, newest_checkpoint
 from allyouneed.training.compilation import Compilation
+from allyouneed.training.distributed.differences import facts_of, refuse_differences
 from allyouneed.training.distributed.lifeline import let_others_exit
 from allyouneed.training.distributed.ranks import Ranks, join_ranks, leave_ranks
 from allyouneed.training.distributed.shared_folder import wait_until_visible
@@ -72,6 +73,7 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
     before = describing_interrupts(lambda: "before the first step; nothing is trained yet")
     try:
         with before, raising_interrupts(), lock_run(request.out) if ranks.is_first else nullcontext():
+            refuse_differences(ranks, facts_of(request))
             log = RunLog(request.out, console, active=ranks.is_first)
             record = _shared_record(request.out / "run.json", ranks, log)
             resolved = resolve(request, record, device, ranks, log.show, teacher)

@@ -75,6 +75,13 @@ class Ranks:
             torch.distributed.broadcast_object_list(values)
         return values[0]
 
+    def gather(self, value: Value) -> list[Value]:
+        """Return the values of all ranks, in their order."""
+        values: list[Any] = [value] * self.count
+        if self.count > 1:
+            torch.distributed.all_gather_object(values, value)
+        return values
+
     def leave(self) -> None:
         """Leave the process group, after which the end or the loss of another process does not end this one."""
         leave_ranks(self)
