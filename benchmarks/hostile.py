@@ -1,6 +1,7 @@
 """Damaged and hostile files: each is used, or refused in one line, within 5 s of processor time and 1 GB of memory.
 
     python -m benchmarks.hostile [--cases 20000] [--minutes 60] [--seed 1] [--failures FOLDER]
+    python -m benchmarks.hostile --only "bundle format-2" --number 34 --seed 29
     python -m benchmarks.hostile --loading
 
 A case is determined by the seed, the kind of its sample and its number. It copies a small sample (a bundle, a model of
@@ -60,6 +61,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="kinds that contain one of these texts, separated by commas")
+    parser.add_argument("--number", type=int, help="run only the case with this number of each kind")
     parser.add_argument("--failures", type=Path, help="folder for the first case of each failure")
     parser.add_argument("--loading", action="store_true", help="measure only how long it takes to check weights")
     arguments = parser.parse_args()
@@ -73,7 +75,8 @@ def main() -> int:
         for sample in found.values():
             _warm_up(sample)
         rows = {name: Row() for name in found}
-        for name, numbers in _chunks(list(found)):
+        one = None if arguments.number is None else [arguments.number]
+        for name, numbers in _chunks(list(found)) if one is None else ((name, one) for name in found):
             if time.monotonic() > end or sum(row.outcomes.total() for row in rows.values()) >= arguments.cases:
                 break
             for case in run(found[name], f"{arguments.seed} {name}", numbers):

@@ -60,9 +60,9 @@ def restore_checksums(manifest: Path) -> None:
 
 def _change_kind(path: Path, chance: random.Random) -> None:
     """Replace a file by something else."""
-    path.unlink(missing_ok=True)
-    if path.is_dir():
+    if path.is_dir():  # since an earlier change
         return
+    path.unlink(missing_ok=True)
     kind = chance.randrange(8)
     if kind == 0:
         os.mkfifo(path)
