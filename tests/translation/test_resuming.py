@@ -68,9 +68,15 @@ def test_an_output_of_another_command_is_not_continued(interrupted):
     note.write_text(json.dumps({**facts, "bytes": facts["bytes"] + 1}))
     with pytest.raises(UserError, match="shorter than"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
-    note.write_text("{}")
-    with pytest.raises(UserError, match="cannot read"):
-        translate_file(translator, source, output, OPTIONS, False, print, resume=True)
+    for changes, message in (
+        ({"lines": None}, "lines = None: input should be a valid integer"),
+        ({"bytes": -1}, "bytes = -1: input should be greater than or equal to 0"),
+        ({"facts": []}, r"facts = \[\]: input should be a valid dictionary"),
+        ({"facts": {"unchanged": [1]}}, r"unchanged\.1: field required"),
+    ):
+        note.write_text(json.dumps({**facts, **changes}))
+        with pytest.raises(UserError, match=rf"output\.resume: {message}.* Translate without --resume\.$"):
+            translate_file(translator, source, output, OPTIONS, False, print, resume=True)
     note.unlink()
     with pytest.raises(UserError, match="is finished, or was not written by this command"):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)

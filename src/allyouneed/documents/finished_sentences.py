@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from pydantic import BaseModel, RootModel, StrictStr
 
 from allyouneed.documents.document_translation import Memory
 from allyouneed.errors import UserError
 from allyouneed.files import cannot_write, json_line
 from allyouneed.translation.resuming import digest_of, note_path
-from allyouneed.translation.sentence import Sentence, Term, TranslatedSentence
+from allyouneed.translation.sentence import Sentence, TranslatedSentence
 from allyouneed.translation.translator import Translator
+from allyouneed.untrusted import cannot_read, checked, open_regular, parse_json
+
+_REMEDY = "Translate without --resume."
+_LONGEST_LINE = 1 << 24  # bytes
+
+
+class _Head(BaseModel):
+    """The first line of the file."""
+
+    digest: StrictStr
+
+
+class _Line(RootModel[tuple[Sentence, bool, TranslatedSentence]]):
+    """Another line: a sentence, whether its words are aligned, and its translation."""
 
 
 class FinishedSentences:
@@ -78,24 +92,20 @@ class FinishedSentences:
             self.path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> None:
+        line = b""
         try:
-            with open(path, encoding="utf-8") as file:
-                digest = json.loads(file.readline())["digest"]
-                if digest != digest_of(self._translator, self._settings):
-                    raise UserError(
-                        f"--resume: {path} is of another model or other settings. Translate without --resume."
-                    )
-                line = ""
-                for line in file:
-                    if line.endswith("\n"):  # else the process was killed while it wrote
-                        (text, kept, terms), links, found = _with_tuples(json.loads(line))
-                        sentence = Sentence(text, kept, tuple(Term(*term) for term in terms))
-                        self.memory[sentence, links] = TranslatedSentence(*found)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"--resume: cannot read {path}. Translate without --resume.") from error
-        self.is_begun = line.endswith("\n")  # else it is written anew
+            with open_regular(path) as file:
+                head = checked(parse_json(file.readline(_LONGEST_LINE)), _Head, path, _REMEDY)
+                if head.digest != digest_of(self._translator, self._settings):
+                    raise UserError(f"--resume: {path} is of another model or other settings. {_REMEDY}")
+                while line := file.readline(_LONGEST_LINE):
+                    if not line.endswith(b"\n"):
+                        break  # the process was killed while it wrote
+                    sentence, links, found = checked(parse_json(line), _Line, path, _REMEDY).root
+                    self.memory[sentence, links] = found
+        except OSError as error:
+            raise cannot_read(path, error, _REMEDY) from error
+        except ValueError as error:
+            raise UserError(f"--resume: cannot read {path}. {_REMEDY}") from error
+        self.is_begun = not line  # else it is written anew
         self._saved = len(self.memory) if self.is_begun else 0
-
-
-def _with_tuples(value: Any) -> Any:
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, StrictInt
 
 from allyouneed.data.corpus import PairChecks
 from allyouneed.data.files.lines import read_lines, read_text
@@ -31,6 +34,12 @@ from allyouneed.translation.translator import Translator
 TAG = "<bt>"
 _VALID_TAG = re.compile(r"<[^<>\s]+>")
 _COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
+
+
+class _Facts(BaseModel):
+    """What the note next to an unfinished corpus says besides the number of lines."""
+
+    dropped: dict[str, Annotated[StrictInt, Field(ge=0, le=10**12)]]
 
 
 @dataclass
@@ -112,7 +121,7 @@ def back_translate(
     note = ResumeNote.create(translator, text, corpus.path, {**options.model_dump(), "tag": tag})
     done = note.truncate_output() if resume else 0
     if done:
-        corpus.dropped.update(note.facts()["dropped"])
+        corpus.dropped.update(note.facts(_Facts).dropped)
     checks = _LineChecks(translator)
     lines = checks.usable(text, corpus, done)
     blocks = translate_lines(translator, lines, text, options, report)

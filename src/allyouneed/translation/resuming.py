@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, TypeVar
+
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from allyouneed import __version__
 from allyouneed.bundle import weights_of
@@ -21,6 +23,19 @@ from allyouneed.errors import UserError
 from allyouneed.files import write_file
 from allyouneed.shared_files import lock
 from allyouneed.translation.translator import Translator
+from allyouneed.untrusted import cannot_read, checked, read_typed
+
+_REMEDY = "Translate without --resume."
+T = TypeVar("T")
+
+
+class _Note(BaseModel):
+    """Content of a note."""
+
+    digest: StrictStr
+    lines: StrictInt = Field(ge=0)
+    bytes: StrictInt = Field(ge=0)
+    facts: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -61,34 +76,30 @@ class ResumeNote:
                 f"--resume: {self.output} is finished, or was not written by this command: there is no {self.path}. "
                 "Without --resume, it is written anew."
             )
+        note = self._read()
+        if note.digest != self.digest:
+            raise UserError(f"--resume: {self.output} was started with another model, input or settings. {_REMEDY}")
         try:
-            note = json.loads(self.path.read_text(encoding="utf-8"))
-            digest, lines, size = note["digest"], int(note["lines"]), int(note["bytes"])
-            actual_size = self.output.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"--resume: cannot read {self.path}. Translate without --resume.") from error
-        if digest != self.digest:
-            raise UserError(
-                f"--resume: {self.output} was started with another model, input or settings. "
-                "Translate without --resume."
-            )
-        if actual_size < size:
-            raise UserError(f"--resume: {self.output} is shorter than {self.path} records. Translate without --resume.")
+            is_shorter = self.output.stat().st_size < note.bytes
+        except OSError as error:
+            raise cannot_read(self.output, error, _REMEDY) from error
+        if is_shorter:
+            raise UserError(f"--resume: {self.output} is shorter than {self.path} records. {_REMEDY}")
         with open(self.output, "r+b") as file:
             lock_output(file, self.output)
-            file.truncate(size)
-        return lines
+            file.truncate(note.bytes)
+        return note.lines
 
     def stored_digest(self) -> str | None:
         """Return the digest in the note; None if there is no readable note."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return str(json.loads(self.path.read_text(encoding="utf-8"))["digest"])
+        with suppress(UserError):
+            return self._read().digest
         return None
 
     def is_complete(self) -> bool:
         """Return whether the output has all lines that the note counts; False without a readable note."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return json.loads(self.path.read_text(encoding="utf-8"))["bytes"] <= self.output.stat().st_size
+        with suppress(OSError, UserError):
+            return self._read().bytes <= self.output.stat().st_size
         return False
 
     def changes(self, digest: str) -> str:
@@ -105,15 +116,22 @@ class ResumeNote:
             f"{source} has changed while it was translated. Translate a file that does not change, into another output."
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Read the facts that were written with the note, once `truncate_output` has checked it."""
-        return json.loads(self.path.read_text(encoding="utf-8"))["facts"]
+    def facts(self, kind: type[T]) -> T:
+        """Read the facts that were written with the note, of a known type.
+
+        Raises:
+            UserError: If the note is damaged, or the facts have another type.
+        """
+        return checked(self._read().facts, kind, self.path, _REMEDY)
+
+    def _read(self) -> _Note:
+        return read_typed(self.path, _Note, _REMEDY)
 
     def check_end(self, output: TextIO) -> None:
         """Raise `UserError` if another command has written the output since it was truncated to the noted size."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            note = json.loads(self.path.read_text(encoding="utf-8"))
-            if (note["digest"], note["bytes"]) == (self.digest, os.fstat(output.fileno()).st_size):
+        with suppress(OSError, UserError):
+            note = self._read()
+            if (note.digest, note.bytes) == (self.digest, os.fstat(output.fileno()).st_size):
                 return
         raise in_use(self.output)
 

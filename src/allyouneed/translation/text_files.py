@@ -13,7 +13,9 @@ from functools import partial
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO
+from typing import Annotated, BinaryIO, Literal, TextIO, TypeAlias
+
+from pydantic import BaseModel, Field, StrictInt
 
 from allyouneed.data.files.compression import CompressedText, compressor
 from allyouneed.data.files.formats import have_columns
@@ -32,7 +34,14 @@ from allyouneed.translation.shared_blocks import ALONE, Block, Processes, Shared
 from allyouneed.translation.stored_parts import Part, parts_folder, remove_parts
 from allyouneed.translation.translator import Translator
 
+_Count: TypeAlias = Annotated[StrictInt, Field(ge=0, le=10**12)]
 _STANDARD_INPUT, _STANDARD_OUTPUT = Path("standard input"), Path("standard output")
+
+
+class _Facts(BaseModel):
+    """What the note next to an unfinished output says besides the number of lines."""
+
+    unchanged: tuple[_Count, _Count]
 
 
 def translate_file(
@@ -157,7 +166,7 @@ def _write(
     Returns:
         Number of unchanged lines, and number of the first of them.
     """
-    unchanged, first_unchanged = note.facts()["unchanged"] if note and progress.done else (0, 0)
+    unchanged, first_unchanged = note.facts(_Facts).unchanged if note and progress.done else (0, 0)
     begin = list(islice(parts, 1))  # an existing output is unchanged until this is done
     with open_output(output, "a" if progress.done else "w") as out:
         if note and progress.done:
