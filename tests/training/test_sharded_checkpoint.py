@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from allyouneed.config import load_recipe
 from allyouneed.errors import UserError
+from allyouneed.files import add_to_manifest
 from allyouneed.training.checkpoint import load_checkpoint, save_checkpoint
 from allyouneed.training.distributed.ranks import Ranks, whole
 from allyouneed.training.planning.schedule import plan_for_steps
@@ -90,6 +94,23 @@ def test_files_are_safetensors_and_json_with_checksums(saved):
     assert names == {*shards, "state.json", "log.jsonl", "manifest.json"}
     checksums = json.loads((folder / STEP / "manifest.json").read_text())["sha256"]
     assert checksums.keys() == names - {"manifest.json"}
+
+
+@pytest.mark.parametrize("prefix", ["model/", "optimizer/"])
+def test_numbers_that_are_not_finite_are_refused(prefix, saved, tmp_path):
+    shutil.copytree(saved[0], tmp_path / "checkpoints")
+    shard = next((tmp_path / "checkpoints" / STEP).glob("shard-00002-*"))
+    content = bytearray(shard.read_bytes())
+    [size] = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    name, entry = next((k, v) for k, v in header.items() if k.startswith(prefix) and len(v["shape"]) == 2)
+    start = 8 + size + entry["data_offsets"][0]
+    content[start : start + 4] = struct.pack("<f", float("nan"))
+    shard.write_bytes(content)
+    (shard.parent / "manifest.json").unlink()
+    add_to_manifest(shard.parent, *(path.name for path in shard.parent.iterdir()))
+    with pytest.raises(UserError, match=rf"{re.escape(name.removeprefix(prefix))}.*is not finite\. Delete .*step-0"):
+        load_checkpoint(tmp_path / "checkpoints", make_state(CONFIG, Ranks()))
 
 
 def test_damaged_and_missing_shards_are_refused(saved, tmp_path):

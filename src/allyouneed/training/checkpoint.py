@@ -190,9 +190,9 @@ def _restore_shards(folder: Path, state: TrainingState, remedy: str) -> None:
         state, {name: shape for name, shape in shapes.items() if not name.startswith(_OF_MODEL)}, folder, remedy
     )
     shards.read_shards(folder, _with_prefixes(parameters, slots))
-    for name, parameter in parameters.items():
-        if not bool(local(parameter).isfinite().all()):
-            raise UserError(f"{folder}: {name} has values that are not finite numbers. Delete this checkpoint.")
+    for name, tensor in {**parameters, **slots}.items():
+        if not bool(local(tensor).isfinite().all()):
+            raise UserError(f"{folder}: {name[:80]!r} is not finite. {remedy}")
 
 
 def _slots(state: TrainingState, shapes: Mapping[str, torch.Size], folder: Path, remedy: str) -> dict[str, Tensor]:

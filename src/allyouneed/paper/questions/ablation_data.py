@@ -11,7 +11,6 @@ import numpy as np
 
 from allyouneed.bundle import load_bundle
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import open_store
 from allyouneed.files import write_file
 from allyouneed.insight.twins import FILE, check_ablations
 from allyouneed.model.probe import KINDS
@@ -33,7 +32,7 @@ def training_facts(folder: Path, data: Path) -> dict[str, Any]:
         The entries of the file besides `runs`, `signature` and `steps`.
     """
     bundle, prepared = load_bundle(folder / "paper"), PreparedData(data)
-    config, store = bundle.config, open_store(prepared.valid)
+    config, store = bundle.config, prepared.valid_pairs
     report = prepared.report()["train"]
     return {
         "date": date.today().isoformat(),

@@ -21,7 +21,7 @@ from allyouneed.bundle import load_bundle
 from allyouneed.data.batches import Batch, collate
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import PairStore, open_store
+from allyouneed.data.store import PairStore
 from allyouneed.data.tokens.tokenizer import PAD
 from allyouneed.errors import UserError
 from allyouneed.model.probe import AttentionRecorder, Probe
@@ -139,7 +139,7 @@ def what_is_hidden(model: Transformer, batch: Batch) -> list[dict[str, Any]]:
 
 def _measure_masks(folder: Path, data: Path) -> list[dict[str, Any]]:
     bundle = load_bundle(folder / "paper")
-    store = open_store(PreparedData(data).valid)
+    store = PreparedData(data).valid_pairs
     return what_is_hidden(bundle.model, collate(store, range(min(_MASK_SENTENCES, len(store)))))
 
 
@@ -191,7 +191,7 @@ def _model_facts(request: Request) -> dict[str, Any]:
 def _after_training(request: Request, variant: TrainingVariant) -> dict[str, Any]:
     """Measure the validation loss with the paper's masks, and the effect of padding."""
     prepared = PreparedData(request.data_folder)
-    valid = ValidationSet(open_store(prepared.valid), prepared.valid_texts())
+    valid = ValidationSet(prepared.valid_pairs, prepared.valid_texts())
     masked, trained = load_bundle(request.out, variant.masked), load_bundle(request.out, variant.build)
     loss = validation_loss(masked, valid, trained.config.training)
     return {"masked": loss, "padding": with_padding(trained.model, valid.store)}
