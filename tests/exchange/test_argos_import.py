@@ -103,9 +103,12 @@ def split(tokenizer, text: str) -> list[str]:
     [
         ({"metadata": b"["}, "not valid JSON"),
         ({"metadata": b"[" * 100_000}, "not valid JSON"),
-        ({"metadata": b"[]"}, "not a JSON object"),
+        ({"metadata": b"[]"}, "should be a valid dictionary"),
         ({"metadata": {**METADATA, "type": "sbd"}}, "type = 'sbd'"),
         ({"metadata": {**METADATA, "from_code": None}}, "names no languages"),
+        ({"metadata": {**METADATA, "from_code": 3}}, "from_code = 3: input should be a valid string"),
+        ({"metadata": {**METADATA, "to_code": "a" * 101}}, "101 characters, which is no language"),
+        ({"metadata": {**METADATA, "package_version": []}}, "package_version.* = "),
         ({"metadata.json": None}, "has 0 files metadata.json"),
         ({"sentencepiece.model": None}, "has neither sentencepiece.model nor bpe.model"),
         ({"sentencepiece.model": b"nothing"}, "neither a SentencePiece model nor"),

@@ -97,6 +97,12 @@ def test_the_licence_of_a_text(name, text, licence, tmp_path):
     assert find_licence(tmp_path) == licence
 
 
+def test_a_model_card_that_does_not_begin(tmp_path):
+    """Patterns that match white space in several ways would take a minute."""
+    (tmp_path / "README.md").write_text("---" + "\n" * (1 << 16))
+    assert find_licence(tmp_path) is None
+
+
 def test_the_licence_of_an_archive_is_inside_it(tmp_path):
     (tmp_path / "LICENSE").write_text("Of another thing\n")
     with zipfile.ZipFile(tmp_path / "opus.zip", "w") as archive:

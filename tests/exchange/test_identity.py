@@ -138,3 +138,12 @@ def test_nothing_is_executed_and_nothing_crashes(tmp_path):
         folder = write(tmp_path / f"bad{number}", **files)
         with suppress(UserError):
             assert identify(folder).system in ("", "fairseq")
+
+
+def test_an_archive_with_a_name_that_is_not_unicode(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("a/é", b"")
+    content = (tmp_path / "model.pt").read_bytes().replace("é".encode(), b"\xff\xff")
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.pt: not recognised as a model"):
+        identify(tmp_path / "model.pt")

@@ -19,6 +19,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange import import_bundle
 from allyouneed.exchange.hugging_face.export import vocabulary_of
 from allyouneed.exchange.marian_native.model_file import read_model
+from allyouneed.exchange.marian_native.vocabulary_file import read_vocabulary
 from allyouneed.translation.translator import Translator
 
 DATA = Path(__file__).parent / "data" / "marian"
@@ -218,3 +219,14 @@ def test_padding_becomes_the_last_row_in_an_export_for_transformers(runs):
     vocabulary = vocabulary_of(load_bundle(runs["transformer"]).tokenizer)
     assert vocabulary.rows[PAD] == len(vocabulary.names) - 2  # after all others; the start token has no row
     assert sorted(vocabulary.rows) == [ADDED, *range(len(vocabulary.names) - 1)]
+
+
+def test_lines_of_white_space_take_no_time():
+    """A pattern that matches white space in several ways would take minutes."""
+    lines = ["</s>: 0", "<unk>: 1", '"a\\"b": 2', "'it''s': 3", "\u3000: 4", "? long", ": 5", "a:b : 6"]
+    content = ("\n".join(lines) + "\n").encode()
+    assert read_vocabulary(content, "vocab.yml", 7).names[4:] == ['a"b', "it's", "\u3000", "long", "a:b"]
+    with pytest.raises(UserError, match=r"vocab\.yml, line 9: is not a token, a colon and a row"):
+        read_vocabulary(content + b"a" + b" " * 5_000_000, "vocab.yml", 7)
+    with pytest.raises(UserError, match=r"line 3009: "):
+        read_vocabulary(content + (b'"' + b"\\a" * 4000 + b'": 7\n') * 3000 + b"a" + b" " * 9_000, "vocab.yml", 7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from allyouneed.exchange.eole.importer import read_eole
 from allyouneed.exchange.importer import import_bundle
 from allyouneed.exchange.joeynmt.importer import read_joeynmt
 from allyouneed.exchange.opennmt_py import read_opennmt_py
+from allyouneed.exchange.reading.stored_weights import StoredWeights
 
 D, FF, HEADS = 8, 12, 2
 WORDS = list("abcdefgh")
@@ -294,6 +296,8 @@ def test_other_architectures_of_eole_are_refused(settings, tmp_path):
         ("layer_norm: pre", "layer_norm: post", "", "layer_norm is pre in the encoder and post"),
         ("layer_norm: pre, activation: tanh", "", "", "activation = tanh"),
         ("layer_norm: pre, alpha: 1.2", "", "", "alpha = 1.2"),
+        ("layer_norm: pre, num_heads: .inf", "", "", "num_heads = .inf"),
+        ("layer_norm: pre, num_heads: inf", "", "", "num_heads = inf"),
         ("layer_norm: pre, embeddings: {}", "", "  special_symbols: {lang_tags: [<de>]}\n", "lang_tags"),
     ],
 )
@@ -302,3 +306,18 @@ def test_other_models_of_joeynmt_are_refused(encoder, decoder, data, message, tm
     write_joeynmt(tmp_path / "joey", tensors_of("joeynmt"), encoder, decoder, data)
     with pytest.raises(UserError, match=message):
         read_joeynmt([tmp_path / "joey"])
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 8), (8,), ()])
+def test_embeddings_of_another_shape_are_refused(shape, tmp_path):
+    tensors = tensors_of("eole")
+    write_eole(tmp_path / "eole", {**tensors, EMBEDDINGS["eole"][1]: torch.ones(shape)})
+    with pytest.raises(UserError, match=r"is empty|is a single number|do not fit together|model\.00\.safetensors"):
+        read_eole([tmp_path / "eole"], ("de", "en"))
+
+
+def test_layers_are_counted_once():
+    """Of many layers, a search for each would take quadratic time."""
+    names = {f"layers.{number}.weight": torch.ones(1) for number in range(100_000)}
+    assert StoredWeights(Path("model"), names).count_layers("layers.{}") == 100_000
+    assert StoredWeights(Path("model"), names).count_layers("layer.{}") == 0

@@ -7,7 +7,6 @@ import lzma
 import pickletools
 import struct
 import tarfile
-import zipfile
 import zlib
 from contextlib import suppress
 from itertools import islice
@@ -15,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from allyouneed.errors import UserError
-from allyouneed.untrusted import check_regular, parse_json
+from allyouneed.untrusted import check_regular, open_regular, parse_json, read_regular
+from allyouneed.zip_files import damage_reported, open_zip
 
 OURS = "allyouneed"
 _BUNDLE_KEYS = {"format", "languages", "vocab_size", "config"}
@@ -115,7 +115,7 @@ def _hugging_face(kind: str, folder: Path) -> Identity:
 
 def _file(path: Path) -> Identity | None:
     start = b""
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), open_regular(path) as file:
         start = file.read(8)
         if start.startswith(_ZIP):
             return _archive(path)
@@ -136,7 +136,7 @@ def _file(path: Path) -> Identity | None:
 
 def _archive(path: Path) -> Identity | None:
     """Recognise a ZIP file: a package, Marian's weights, or a checkpoint of PyTorch."""
-    with suppress(OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError), zipfile.ZipFile(path) as archive:
+    with suppress(OSError, UserError), open_zip(path, path.name) as archive, damage_reported(path.name):
         names = archive.namelist()
         last_parts = {name.rpartition("/")[2] for name in names}
         if "metadata.json" in last_parts and "model.bin" in last_parts:
@@ -180,7 +180,7 @@ def _texts(pickled: bytes) -> set[str]:
 
 def _is_ctranslate2(path: Path) -> bool:
     """Return whether a file is the weights of a CTranslate2 model: a version number, vocabularies beside it."""
-    with suppress(OSError, struct.error), path.open("rb") as file:
+    with suppress(OSError, struct.error), open_regular(path) as file:
         [version] = struct.unpack("<I", file.read(4))
         return version in _CTRANSLATE2_VERSIONS and any(path.parent.glob("*vocabulary.*"))
     return False
@@ -188,7 +188,7 @@ def _is_ctranslate2(path: Path) -> bool:
 
 def _is_marian_binary(path: Path) -> bool:
     """Return whether a file begins as Marian's binary format does: its version, and a number of items."""
-    with suppress(OSError, struct.error), path.open("rb") as file:
+    with suppress(OSError, struct.error), open_regular(path) as file:
         version, items = struct.unpack("<QQ", file.read(16))
         return version == _MARIAN_BINARY and 0 < items < 100_000
     return False
@@ -197,7 +197,6 @@ def _is_marian_binary(path: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     """Read a JSON object; empty if there is none."""
     with suppress(OSError, ValueError):
-        if path.stat().st_size <= _MOST_JSON:
-            content = parse_json(path.read_bytes())
-            return content if isinstance(content, dict) else {}
+        content = parse_json(read_regular(path, _MOST_JSON))
+        return content if isinstance(content, dict) else {}
     return {}

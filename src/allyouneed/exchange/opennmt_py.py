@@ -25,7 +25,7 @@ from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
 from allyouneed.exchange.reading.pickles import StandIn, read_checkpoint, read_weights
 from allyouneed.exchange.reading.segmentation import describe_segmenters, make_tokenizer
-from allyouneed.exchange.reading.stored_weights import StoredWeights
+from allyouneed.exchange.reading.stored_weights import StoredWeights, shapes_checked
 from allyouneed.exchange.reading.transforms import read_transforms
 from allyouneed.files import read_tensors
 
@@ -117,7 +117,8 @@ def read_opennmt_py(paths: Sequence[Path], languages: tuple[str, str] | None = N
     weights = StoredWeights(path, tensors)
     if "encoder.transformer.0.feed_forward.w_3.weight" in weights:
         raise UserError(f"{path}: gated feed-forward networks (w_3) are not supported. The model cannot be imported.")
-    converted = convert(weights, *_parts(weights), vocabularies, "pre")
+    with shapes_checked(path):
+        converted = convert(weights, *_parts(weights), vocabularies, "pre")
     converted.settings |= {
         "num_heads": heads,
         "norm_epsilon": options.get("norm_eps", 1e-6),

@@ -13,7 +13,7 @@ from allyouneed.errors import DamagedFile, UserError
 from allyouneed.files import MANIFEST, check_folder, read_sealed
 from allyouneed.seals import intact_lines, page_is_intact
 from allyouneed.snapshots import KEPT
-from allyouneed.untrusted import cannot_read, changed
+from allyouneed.untrusted import cannot_read, changed, read_regular
 
 _AGAIN = "run the `allyouneed train` command of the run again"
 _SEALED = b'"checksum": "'
@@ -98,7 +98,7 @@ def _records(run: Path) -> Iterator[_Part]:
     remedy = f"To restore it from its copy, {_AGAIN}."
     if record.exists() or copy.exists():
         yield _Part(record, lambda path: read_sealed(path, dict[str, Any], remedy)[1])
-    if copy.exists() or (record.exists() and _SEALED in record.read_bytes()):
+    if copy.exists() or (record.exists() and _SEALED in _read(record)):
         yield _Part(copy, lambda path: read_sealed(path, dict[str, Any], remedy)[1])
 
 
@@ -153,6 +153,6 @@ def _verify_events(path: Path) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise cannot_read(path, error, "") from error

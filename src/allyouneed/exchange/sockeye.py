@@ -11,8 +11,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
+from pydantic import BaseModel, Field, StrictInt
 from torch import Tensor
 
 from allyouneed.bundle import Bundle
@@ -31,15 +32,16 @@ from allyouneed.exchange.reading.named_layers import (
 from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
 from allyouneed.exchange.reading.segmentation import describe_segmenters, find_moses, make_tokenizer
 from allyouneed.exchange.reading.segmenter_files import read_segmenters
-from allyouneed.exchange.reading.stored_weights import StoredWeights
+from allyouneed.exchange.reading.stored_weights import StoredWeights, shapes_checked
 from allyouneed.exchange.reading.yaml_text import read_yaml
-from allyouneed.untrusted import parse_json
+from allyouneed.untrusted import cannot_read, checked, read_regular, read_typed
 
 _CONFIG, _VOCABULARIES = "config", ("vocab.src.0.json", "vocab.trg.0.json")
 _SIDES = ("encoder", "decoder")
 _SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 _EPSILON = 1e-6
-_MOST_BYTES = 256 * 2**20  # of a vocabulary
+_MOST_BYTES = 1 << 26  # of settings, which have statistics of the training text
+_REMEDY = "Give the folder of a translation model of Sockeye 3."
 _ACTIVATIONS = {"relu": "relu", "swish1": "swish", "gelu": "gelu"}
 _NORMS = {("n", "r"): "pre", ("", "rn"): "post"}  # what is done before and after a sub-layer, without dropout
 _STATISTICS = re.compile(r"^  data_statistics:.*\n(?:    .*\n)*", re.M)  # of the training text; they have aliases
@@ -50,6 +52,40 @@ _REFUSED = {  # settings of encoder and decoder
     "block_prepended_cross_attention": "attention cannot see the beginnings of sources",
 }
 _LINEARS = ("query", "key", "value", "ff_out")
+
+
+_Count: TypeAlias = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class _Stack(BaseModel):
+    """Settings of the encoder or the decoder."""
+
+    attention_heads: _Count
+    num_layers: _Count
+    act_type: Literal["relu", "swish1", "gelu"]
+    preprocess_sequence: str
+    postprocess_sequence: str
+    decoder_type: Literal["transformer", ""] = ""
+
+    @property
+    def norms(self) -> tuple[str, str]:
+        """What is done before and after a sub-layer, without dropout."""
+        return self.preprocess_sequence.replace("d", ""), self.postprocess_sequence.replace("d", "")
+
+
+class _Settings(BaseModel):
+    """Content of `config`, in which all values are text, lists or mappings; other names are checked by `_REFUSED`."""
+
+    config_encoder: _Stack
+    config_decoder: _Stack
+    config_embed_source: dict[str, Any]
+    config_embed_target: dict[str, Any]
+    config_length_task: Any = None
+
+    @property
+    def stacks(self) -> tuple[_Stack, _Stack]:
+        """The settings of encoder and decoder."""
+        return self.config_encoder, self.config_decoder
 
 
 def read_sockeye(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
@@ -71,11 +107,8 @@ def read_sockeye(paths: Sequence[Path], languages: tuple[str, str] | None = None
     settings = _read_settings(folder / _CONFIG)
     vocabularies = _read_vocabulary(folder / _VOCABULARIES[0]), _read_vocabulary(folder / _VOCABULARIES[1])
     tensors = read_weights(weights_path, read_checkpoint(weights_path, ()))
-    try:
+    with shapes_checked(weights_path):
         converted = _convert(weights_path, settings, tensors, vocabularies)
-    except (IndexError, RuntimeError, ValueError) as error:  # tensors whose shapes do not fit together
-        reason = str(error).split("\n", 1)[0][:200]
-        raise UserError(f"{weights_path}: its tensors do not fit together ({reason}). Get the file again.") from error
     segmenters = read_segmenters(segmenting, find_moses(vocabularies, codes))
     used = [weights_path, folder / _CONFIG, *(folder / name for name in _VOCABULARIES), *segmenting]
     tokenizer = make_tokenizer(segmenters, vocabularies)
@@ -99,17 +132,16 @@ def _weights_path(folder: Path) -> Path:
     return existing
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings, whose values are text, and refuse those that cannot be followed."""
+def _read_settings(path: Path) -> _Settings:
+    """Read the settings, and refuse those that cannot be followed."""
     try:
-        text = path.read_bytes()[:_MOST_BYTES].decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, _MOST_BYTES).decode("utf-8")
+    except OSError as error:
+        raise cannot_read(path, error, _REMEDY) from error
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     settings = read_yaml(_STATISTICS.sub("", text), str(path))
-    sections = [f"config_{name}" for name in ("encoder", "decoder", "embed_source", "embed_target")]
-    for name in sections:
-        if not isinstance(settings.get(name), dict):
-            raise UserError(f"{path}: has no section {name}. Give the folder of a translation model of Sockeye 3.")
+    found = checked(settings, _Settings, path, _REMEDY)
     refused = {
         **{f"config_{side}.{name}": why for side in _SIDES for name, why in _REFUSED.items()},
         "config_embed_source.factor_configs": "sources have several factors",
@@ -123,10 +155,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
                 f"{path}: {name} = {str(_value(settings, name))[:40]}: {reason}, which no Transformer here does. It "
                 "cannot be imported."
             )
-    decoder = _value(settings, "config_decoder.decoder_type")
-    if decoder not in ("transformer", ""):
-        raise UserError(f"{path}: decoder_type = {str(decoder)[:40]} is not supported, only transformer.")
-    return settings
+    return found
 
 
 def _value(settings: Mapping[str, Any], name: str) -> Any:
@@ -135,47 +164,34 @@ def _value(settings: Mapping[str, Any], name: str) -> Any:
     return (settings[section] if section else settings).get(key, "")
 
 
-def _number(path: Path, settings: Mapping[str, Any], name: str) -> int:
-    value = _value(settings, name)
-    if not isinstance(value, str) or not value.isdecimal() or not 0 < int(value[:12]) < 2**31:
-        raise UserError(f"{path}: {name} = {str(value)[:40]} is not a positive whole number. Get the file again.")
-    return int(value)
-
-
 def _read_vocabulary(path: Path) -> ImportedVocabulary:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError("too large")
-        rows = parse_json(path.read_bytes())
-        tokens = {row: token for token, row in rows.items()}
-        if sorted(tokens) != list(range(len(rows))):
-            raise ValueError("rows are not consecutive")
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: not a vocabulary of Sockeye ({error}). Get the file again.") from error
+    rows = read_typed(path, dict[str, StrictInt], "Get the file again.")
+    tokens = {row: token for token, row in rows.items()}
+    if sorted(tokens) != list(range(len(rows))):
+        raise UserError(f"{path}: not a vocabulary of Sockeye: its rows are not consecutive. Get the file again.")
     return order_vocabulary(path, [tokens[row] for row in range(len(rows))], _SPECIAL)
 
 
 def _convert(
     path: Path,
-    settings: Mapping[str, Any],
+    settings: _Settings,
     tensors: Mapping[str, Tensor],
     vocabularies: tuple[ImportedVocabulary, ImportedVocabulary],
 ) -> Converted:
     config = path.parent / _CONFIG
-    norms = {_norm(config, settings, side) for side in _SIDES}
+    norms = {stack.norms for stack in settings.stacks}
     if len(norms) > 1:
         raise UserError(f"{config}: the norms of encoder and decoder are in different places. It cannot be imported.")
-    norm = norms.pop()
-    heads = [_number(config, settings, f"config_{side}.attention_heads") for side in _SIDES]
-    activations = {str(_value(settings, f"config_{side}.act_type")) for side in _SIDES}
-    if len(activations) > 1 or not activations <= _ACTIVATIONS.keys():
-        named = ", ".join(sorted(activations))[:80]
-        raise UserError(f"{config}: act_type = {named} is not supported, only one of {', '.join(_ACTIVATIONS)}.")
-    has_length_task = isinstance(settings.get("config_length_task"), dict)
+    norm = _norm(config, *norms.pop())
+    heads = [stack.attention_heads for stack in settings.stacks]
+    activations = {stack.act_type for stack in settings.stacks}
+    if len(activations) > 1:
+        raise UserError(f"{config}: act_type of encoder and decoder differ. It cannot be imported.")
+    has_length_task = isinstance(settings.config_length_task, dict)
     weights = StoredWeights(path, _separated(tensors, heads, has_length_task))
     stacks = [read_stack(weights, side, _names(side, norm)) for side in _SIDES]
-    for side, stack in zip(_SIDES, stacks, strict=True):
-        if stack.layers != _number(config, settings, f"config_{side}.num_layers"):
+    for side, stack, stated in zip(_SIDES, stacks, settings.stacks, strict=True):
+        if stack.layers != stated.num_layers:
             raise UserError(f"{config}: config_{side}.num_layers is not {stack.layers}, the layers of {path.name}.")
     sides = [_embedded(weights, side, name) for side, name in zip(_SIDES, ("source", "target"), strict=True)]
     output = weights.take("output_layer.weight"), weights.take("output_layer.bias")
@@ -189,13 +205,11 @@ def _convert(
     return converted
 
 
-def _norm(path: Path, settings: Mapping[str, Any], side: str) -> str:
-    sequences = [str(_value(settings, f"config_{side}.{name}_sequence")) for name in ("preprocess", "postprocess")]
-    before, after = (sequence.replace("d", "") for sequence in sequences)
+def _norm(path: Path, before: str, after: str) -> str:
     if (before, after) not in _NORMS:
         raise UserError(
-            f"{path}: config_{side}.preprocess_sequence = {sequences[0][:20]!r} with postprocess_sequence = "
-            f"{sequences[1][:20]!r} is not supported, only a norm before (n, dr) or after ('', drn)."
+            f"{path}: preprocess_sequence = {before[:20]!r} with postprocess_sequence = {after[:20]!r}, dropout left "
+            "out, is not supported, only a norm before (n, dr) or after ('', drn)."
         )
     return _NORMS[before, after]
 

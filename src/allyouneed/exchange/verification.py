@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from pathlib import Path
 
 from allyouneed.errors import UserError
 from allyouneed.exchange.run_verification import is_run_folder, verify_run
-from allyouneed.files import MANIFEST, check_folder
-from allyouneed.untrusted import check_regular
+from allyouneed.files import MANIFEST, check_folder, read_manifest
+from allyouneed.untrusted import cannot_read, check_regular
+from allyouneed.zip_files import check_contents, open_zip
 
 _REMEDY = "Download, export or train it again."
 
@@ -38,16 +36,14 @@ def verify_checksums(path: Path) -> str:
     if folder is None:
         raise UserError(f"{path}: no {MANIFEST} found. Give a RUN, a bundle, or a folder made by `allyouneed export`.")
     check_folder(folder, (), _REMEDY)
-    return f"{folder}: {len(json.loads((folder / MANIFEST).read_text())['sha256'])} files match their checksums"
+    return f"{folder}: {len(read_manifest(folder, _REMEDY))} files match their checksums"
 
 
 def _verify_zip(path: Path) -> int:
     """Verify all entries and return their number."""
     try:
-        with zipfile.ZipFile(path) as package:
-            changed = package.testzip()
-            if changed is None:
-                return len(package.namelist())
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:  # RuntimeError: the file is encrypted
-        raise UserError(f"{path}: not a package, or truncated or changed ({error}). {_REMEDY}") from error
-    raise UserError(f"{path}: entry {changed} has changed since it was written. {_REMEDY}")
+        with open_zip(path, str(path)) as package:
+            check_contents(package, str(path))
+            return len(package.namelist())
+    except OSError as error:
+        raise cannot_read(path, error, _REMEDY) from error

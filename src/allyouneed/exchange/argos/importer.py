@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
+
+from pydantic import BaseModel, StrictStr
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.tokens.segmenters import Moses, Segmenter
@@ -20,7 +21,7 @@ from allyouneed.exchange.reading.licence import LICENCE_FILES, MOST_LICENCE, lic
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.segmenter_files import segmenter_of
 from allyouneed.files import sha256
-from allyouneed.untrusted import parse_json
+from allyouneed.untrusted import checked, parse_json
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 
 _METADATA, _SEGMENTER, _BPE = "metadata.json", "sentencepiece.model", "bpe.model"
@@ -50,7 +51,7 @@ def read_argos(paths: Sequence[Path], languages: tuple[str, str] | None = None) 
         root = _root(archive, path)
         metadata = _metadata(archive, f"{root}{_METADATA}", path)
         names = set(archive.namelist())
-        codes = metadata.get("from_code"), metadata.get("to_code")
+        codes = metadata.from_code, metadata.to_code
         source, target = (_OWN_CODES.get(str(code), code) for code in codes)
         languages = model_languages(languages, source, target, path)
         segmenters = _segmenters(archive, root, path, codes)
@@ -63,6 +64,17 @@ def read_argos(paths: Sequence[Path], languages: tuple[str, str] | None = None) 
     bundle.notes |= {"licence": licence} if licence else {}
     bundle.notes["SHA-256"] = {path.name: sha256(path)}
     return bundle
+
+
+class _Metadata(BaseModel):
+    """Content of `metadata.json`; other names are ignored."""
+
+    type: StrictStr = "translate"
+    from_code: StrictStr | None = None
+    to_code: StrictStr | None = None
+    target_prefix: StrictStr | None = None
+    package_version: StrictStr | float = "?"
+    argos_version: StrictStr | float = "?"
 
 
 def _root(archive: ZipFile, path: Path) -> str:
@@ -86,26 +98,28 @@ def _segmenters(archive: ZipFile, root: str, path: Path, codes: tuple[object, ob
     return [segmenter_of(content, path / name, moses=each) for each in rules]
 
 
-def _metadata(archive: ZipFile, entry: str, path: Path) -> dict[str, Any]:
+def _metadata(archive: ZipFile, entry: str, path: Path) -> _Metadata:
     try:
         content = _read(archive, entry, path)
-        metadata = parse_json(content) if len(content) <= _LARGEST_METADATA else None
+        if len(content) > _LARGEST_METADATA:
+            raise ValueError("too large")
+        metadata = checked(parse_json(content), _Metadata, path / _METADATA, _REMEDY)
     except ValueError as error:
-        raise UserError(f"{path}: {_METADATA} is not valid JSON. {_REMEDY}") from error
-    if not isinstance(metadata, dict):
-        raise UserError(f"{path}: {_METADATA} is not a JSON object of at most {_LARGEST_METADATA >> 20} MiB. {_REMEDY}")
-    if metadata.get("type", "translate") != "translate":
-        raise UserError(f"{path}: {_METADATA}: type = {metadata['type']!r}; only translate can be imported.")
-    if metadata.get("target_prefix"):
         raise UserError(
-            f"{path}: {_METADATA}: target_prefix = {metadata['target_prefix']!r}: a model whose translations have to "
+            f"{path}: {_METADATA} is not valid JSON of at most {_LARGEST_METADATA >> 20} MiB. {_REMEDY}"
+        ) from error
+    if metadata.type != "translate":
+        raise UserError(f"{path}: {_METADATA}: type = {metadata.type!r}; only translate can be imported.")
+    if metadata.target_prefix:
+        raise UserError(
+            f"{path}: {_METADATA}: target_prefix = {metadata.target_prefix!r}: a model whose translations have to "
             "begin with a given token is not supported."
         )
     return metadata
 
 
-def _version(metadata: dict[str, Any]) -> str:
-    parts = (str(metadata.get(name, "?"))[:100] for name in ("package_version", "argos_version"))
+def _version(metadata: _Metadata) -> str:
+    parts = (str(version)[:100] for version in (metadata.package_version, metadata.argos_version))
     return "Argos {}, for Argos Translate {}".format(*parts)
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import open_regular
 
 WEIGHTS, CONFIG = "model.bin", "config.json"
 VOCABULARIES = tuple(f"{side}_vocabulary.{kind}" for side in ("shared", "source", "target") for kind in ("json", "txt"))
@@ -97,7 +98,7 @@ def map_folder(path: Path) -> ModelFolder:
 
 def _mapped(path: Path) -> memoryview:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
     except (OSError, ValueError) as error:

@@ -10,22 +10,23 @@ import re
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import torch
+from pydantic import BaseModel, Field, StrictBool, StrictStr
 from torch import Tensor
 
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.data.tokens.vocabulary import Vocabulary
 from allyouneed.errors import UserError
 from allyouneed.exchange.ctranslate2.model_file import CONFIG, REMEDY, ModelFolder, Variables
-from allyouneed.untrusted import parse_json
+from allyouneed.untrusted import checked, parse_json
 
 _LARGEST_FILE = 1 << 28  # bytes
+_EPSILON = 1e-5  # of layer norms, by default
 _PADDING = ("<pad>", "<blank>", "[PAD]")
 _STARTS = ("<s>", "<start>", "<start of sentence>")
 _LANGUAGE = re.compile(r"__[a-z]{2,4}__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")  # M2M-100, NLLB, mBART
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _FEW_LANGUAGES = 3  # tokens that may look like languages by chance
 
 _APPENDED = (
@@ -33,6 +34,19 @@ _APPENDED = (
 )
 
 Source = int | None  # the row that an id is copied from; None for zeros
+_Token: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
+
+
+class _Settings(BaseModel):
+    """Content of `config.json`; other names are ignored."""
+
+    unk_token: _Token
+    eos_token: _Token
+    decoder_start_token: _Token | None
+    add_source_bos: StrictBool
+    add_source_eos: StrictBool
+    quantization_type: int | str | None = None
+    layer_norm_epsilon: float | None = Field(default=None, strict=True, gt=0, le=0.1)
 
 
 class SpecialTokens(NamedTuple):
@@ -91,39 +105,31 @@ def read_special_tokens(folder: ModelFolder, variables: Variables, version: int,
         UserError: If the settings are invalid, or the model expects tokens of a language or of the caller.
     """
     path, settings = folder.path / CONFIG, _settings(folder, variables, version)
-    unknown, end, start = (settings[f"{name}_token"] for name in ("unk", "eos", "decoder_start"))
+    unknown, end, start = settings.unk_token, settings.eos_token, settings.decoder_start_token
     if start is None:
         raise UserError(
             f"{path}: decoder_start_token = null: callers have to give the first target token, such as a language. If "
             "all translations begin with the same token, write it there."
         )
-    for name, token in (("unk_token", unknown), ("eos_token", end), ("decoder_start_token", start)):
-        if not isinstance(token, str) or not token:
-            raise UserError(f"{path}: {name} = {token!r} is not a token. {REMEDY}")
     if unknown == end:
         raise UserError(f"{path}: unk_token and eos_token are both {end!r}. {REMEDY}")
-    if settings["add_source_bos"]:
+    if settings.add_source_bos:
         raise UserError(f"{path}: add_source_bos = true: sources that begin with a start token are not supported.")
-    if settings.get("quantization_type"):
+    if settings.quantization_type:
         raise UserError(
-            f"{path}: quantization_type = {settings['quantization_type']}: only int8, int16 and floating-point weights "
+            f"{path}: quantization_type = {settings.quantization_type}: only int8, int16 and floating-point weights "
             "can be read. Convert the model again with one of them."
         )
-    epsilon = settings.get("layer_norm_epsilon")
-    epsilon = 1e-5 if epsilon is None else epsilon
-    if isinstance(epsilon, bool) or not isinstance(epsilon, float | int) or not 0 < epsilon <= 0.1:
-        raise UserError(f"{path}: layer_norm_epsilon = {epsilon!r} is not a number above 0, at most 0.1. {REMEDY}")
+    epsilon = _EPSILON if settings.layer_norm_epsilon is None else settings.layer_norm_epsilon
     # Models of transformers get their end token from its tokenizers: those of Marian, and those that start from the end
-    is_given, is_appended = bool(settings["add_source_eos"]), zero_start or start == end
-    return SpecialTokens(
-        unknown, end, start, is_given or is_appended, float(epsilon), "" if is_given or not is_appended else _APPENDED
-    )
+    is_given, is_appended = settings.add_source_eos, zero_start or start == end
+    remark = "" if is_given or not is_appended else _APPENDED
+    return SpecialTokens(unknown, end, start, is_given or is_appended, epsilon, remark)
 
 
-def _settings(folder: ModelFolder, variables: Variables, version: int) -> dict[str, Any]:
-    path, settings = folder.path / CONFIG, _read_json(folder, CONFIG) if CONFIG in folder.files else {}
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: not a JSON object. {REMEDY}")
+def _settings(folder: ModelFolder, variables: Variables, version: int) -> _Settings:
+    path, content = folder.path / CONFIG, _read_json(folder, CONFIG) if CONFIG in folder.files else {}
+    settings = checked(content, dict[str, Any], path, REMEDY)
     if version < 6:
         start = variables.text("bos_token", "<s>"), variables.text("eos_token", "</s>")
         stored = {
@@ -135,11 +141,8 @@ def _settings(folder: ModelFolder, variables: Variables, version: int) -> dict[s
         }
         if variables.number("user_decoder_start_tokens", 0):
             stored["decoder_start_token"] = None
-        return {**settings, **stored}
-    for name in ("unk_token", "eos_token", "decoder_start_token", "add_source_bos", "add_source_eos"):
-        if name not in settings:
-            raise UserError(f"{path}: has no {name}, or the file is missing. {REMEDY}")
-    return settings
+        settings |= stored
+    return checked(settings, _Settings, path, REMEDY)
 
 
 def read_sides(
@@ -207,22 +210,20 @@ def _find(folder: ModelFolder, side: str) -> str:
 def _read_tokens(folder: ModelFolder, name: str, unknown: str) -> list[str]:
     path = folder.path / name
     if path.suffix == ".json":
-        tokens = _read_json(folder, name)
+        tokens = checked(_read_json(folder, name), list[StrictStr], path, REMEDY)
     else:
         lines = _read_text(folder, name).split("\n")
         tokens = lines[:-1] if lines[-1] == "" else lines
         if tokens and all(line.endswith("\r") for line in tokens):
             tokens = [line[:-1] for line in tokens]
-    if not (isinstance(tokens, list) and tokens and all(isinstance(token, str) for token in tokens)):
-        raise UserError(f"{path}: not a list of tokens. {REMEDY}")
-    if any(_SURROGATE.search(token) for token in tokens):
-        raise UserError(f"{path}: a token is not valid Unicode. {REMEDY}")
+    if not tokens:
+        raise UserError(f"{path}: has no tokens. {REMEDY}")
     return tokens if unknown in tokens else [*tokens, unknown]
 
 
 def _read_json(folder: ModelFolder, name: str) -> Any:
     try:
-        return parse_json(_read_text(folder, name), any_text=True)
+        return parse_json(_read_text(folder, name))
     except ValueError as error:
         raise UserError(f"{folder.path / name}: not valid JSON. {REMEDY}") from error
 

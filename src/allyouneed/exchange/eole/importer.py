@@ -22,7 +22,7 @@ from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary, 
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
 from allyouneed.exchange.reading.segmentation import describe_segmenters, make_tokenizer
-from allyouneed.exchange.reading.stored_weights import StoredWeights
+from allyouneed.exchange.reading.stored_weights import StoredWeights, shapes_checked
 from allyouneed.files import read_tensors
 from allyouneed.untrusted import read_typed
 
@@ -84,10 +84,12 @@ def read_eole(paths: Sequence[Path], languages: tuple[str, str] | None = None) -
     weights = StoredWeights(shards[0], tensors)
     stacks = read_stack(weights, "encoder", _ENCODER), read_stack(weights, "decoder", _DECODER)
     _check_scalars(weights, stacks[1].layers)
-    sides = _embeddings(weights, config)
-    output = weights.take_if_stored("generator.weight"), weights.take_if_stored("generator.bias")
-    converted = convert(weights, stacks, sides, output, vocabularies, "pre")
-    converted.settings |= {**config.model_settings(), **_head_size(converted.parameters, config), "source_end": False}
+    with shapes_checked(weights.path):
+        sides = _embeddings(weights, config)
+        output = weights.take_if_stored("generator.weight"), weights.take_if_stored("generator.bias")
+        converted = convert(weights, stacks, sides, output, vocabularies, "pre")
+        head_size = _head_size(converted.parameters, config)
+    converted.settings |= {**config.model_settings(), **head_size, "source_end": False}
     segmentation, segmenters = config.segmentation(given)
     tokenizer = make_tokenizer(segmentation, vocabularies)
     used = [folder / CONFIG, folder / _VOCABULARY, *shards, *segmenters]
@@ -139,7 +141,7 @@ def _embeddings(weights: StoredWeights, config: EoleConfig) -> tuple[Embedded, E
         else:
             table = weights.take_if_stored(f"{side}.pe.pe")
             found.append(
-                Embedded(matrix, config.sinusoids(len(matrix[0])) if table is None else table.flatten(0, -2), root)
+                Embedded(matrix, config.sinusoids(matrix.shape[-1]) if table is None else table.flatten(0, -2), root)
             )
     return found[0], found[1]
 

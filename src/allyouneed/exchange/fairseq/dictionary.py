@@ -7,11 +7,12 @@ from pathlib import Path
 from allyouneed.data.tokens.vocabulary import Vocabulary
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
+from allyouneed.untrusted import read_regular
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in the order of their rows
 _START, _PAD, _END, _UNKNOWN = range(4)
 _OVERWRITE = "#fairseq:overwrite"
-_MOST_BYTES = 512 * 2**20
+_MOST_BYTES = 1 << 26
 
 
 def read_dictionary(path: Path) -> list[str]:
@@ -23,9 +24,7 @@ def read_dictionary(path: Path) -> list[str]:
         UserError: If the file cannot be read, or is not a dictionary.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path}: too large for a dictionary. Give dict.LANGUAGE.txt.")
-        lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        lines = read_regular(path, _MOST_BYTES).decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     names, seen = list(_SPECIAL), set(_SPECIAL)

@@ -18,6 +18,7 @@ from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
 from allyouneed.exchange.reading.segmentation import describe_segmenters, find_moses, make_tokenizer
 from allyouneed.exchange.reading.segmenter_files import read_segmenters
+from allyouneed.exchange.reading.stored_weights import shapes_checked
 
 
 def read_fairseq(paths: Sequence[Path], languages: tuple[str, str] | None = None) -> Bundle:
@@ -44,11 +45,8 @@ def read_fairseq(paths: Sequence[Path], languages: tuple[str, str] | None = None
         named = [name or language_of(dictionary) for name, dictionary in zip(named, dictionaries, strict=True)]
         codes = model_languages(languages, named[0], named[1], path)
         vocabularies = _vocabularies(settings, *dictionaries)
-        try:
+        with shapes_checked(path):
             converted = convert_weights(settings, tensors, vocabularies)
-        except (IndexError, RuntimeError, ValueError) as error:  # tensors whose shapes do not fit together
-            reason = str(error).split("\n", 1)[0][:200]
-            raise UserError(f"{path}: its tensors do not fit together ({reason}). Get the file again.") from error
         moses = find_moses(vocabularies, codes, settings.get("tokenizer") == "moses")
         segmenters = read_segmenters(files.codes or files.sentencepiece, moses)
         tokenizer = make_tokenizer(segmenters, vocabularies)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import open_regular
 
 _DICTIONARY = re.compile(r"dict(?:\.(?P<language>[^.]+))?\.txt")
 _CODES = re.compile(r"(bpe[._-]?)?codes?(\.[\w-]+)?(\.txt)?|bpecodes.*|.*\.(bpe|codes|bpecodes)", re.I)
@@ -153,13 +154,13 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return file.read(4) in (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
 
 
 def _is_dictionary(path: Path) -> bool:
     """Return whether the first line of a text is a token and its count, as opposed to two symbols of BPE."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         columns = file.readline(10_000).strip().split(b" ")
     return len(columns) == 2 and columns[1].isdigit()
 

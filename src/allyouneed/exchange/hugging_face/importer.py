@@ -19,6 +19,7 @@ from allyouneed.exchange.hugging_face.weights import POSITIONS, from_marian, unr
 from allyouneed.exchange.marian_native.native_import import outline_native, read_native
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.position_tables import Sinusoids, find_sinusoids
+from allyouneed.exchange.reading.segmenter_files import read_small_file
 from allyouneed.files import MANIFEST, check_folder, read_tensors
 from allyouneed.untrusted import checked, read_typed
 
@@ -231,7 +232,7 @@ def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> VocabularyTokeniz
     names = [_VOCABULARY, "target_vocab.json"] if separate else [_VOCABULARY]
     sizes = [settings["vocab_size"], settings.get("decoder_vocab_size") or settings["vocab_size"]]
     vocabularies = [_read_vocabulary(folder / name, settings, size) for name, size in zip(names, sizes, strict=False)]
-    source_model, target_model = ((folder / name).read_bytes() for name in ("source.spm", "target.spm"))
+    source_model, target_model = (read_small_file(folder / name) for name in ("source.spm", "target.spm"))
     try:
         target = VocabularyTokenizer(target_model, vocabularies[-1])
         if not separate and source_model == target_model:

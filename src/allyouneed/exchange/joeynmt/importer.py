@@ -22,7 +22,8 @@ from allyouneed.exchange.reading.imported_vocabulary import order_vocabulary
 from allyouneed.exchange.reading.named_layers import Embedded, StackNames, attention_names, convert, read_stack
 from allyouneed.exchange.reading.pickles import read_checkpoint, read_weights
 from allyouneed.exchange.reading.segmentation import make_tokenizer
-from allyouneed.exchange.reading.stored_weights import StoredWeights
+from allyouneed.exchange.reading.stored_weights import StoredWeights, shapes_checked
+from allyouneed.untrusted import cannot_read, read_regular
 
 _LINEARS = ("q_layer", "k_layer", "v_layer", "output_layer")
 _FEED_FORWARD = {"feed_forward.inner": "feed_forward.pwff_layer.0", "feed_forward.outer": "feed_forward.pwff_layer.3"}
@@ -84,23 +85,18 @@ def read_joeynmt(paths: Sequence[Path], languages: tuple[str, str] | None = None
     weights = StoredWeights(path, read_weights(path, stored))
     settings, alpha = config.model_settings()
     stacks = read_stack(weights, "encoder", _ENCODER), read_stack(weights, "decoder", _DECODER)
-    converted = convert(
-        weights,
-        stacks,
-        _embeddings(weights, config),
-        _output(weights),
-        (vocabularies[0], vocabularies[1]),
-        settings["norm"],
-    )
+    with shapes_checked(path):
+        sides, output = _embeddings(weights, config), _output(weights)
+        converted = convert(weights, stacks, sides, output, (vocabularies[0], vocabularies[1]), settings["norm"])
     converted.settings |= settings
     if alpha != 1:
         _divide_outputs(converted.parameters, alpha)
-    sides, segmenters = config.segmentation(vocabularies)
-    tokenizer = make_tokenizer(sides, (vocabularies[0], vocabularies[1]))
+    segmentation, segmenters = config.segmentation(vocabularies)
+    tokenizer = make_tokenizer(segmentation, (vocabularies[0], vocabularies[1]))
     used = [path, folder / CONFIG, *files, *segmenters]
     languages = config.languages(languages)
     bundle = make_bundle(path, "Joey NMT", used, converted, tokenizer, languages, config.search_settings())
-    if all(side.kind == SpaceSegmenter.kind for side in sides):
+    if all(side.kind == SpaceSegmenter.kind for side in segmentation):
         bundle.notes["remarks"] = "The model's units are words: text in and out is tokens separated by spaces."
     return bundle
 
@@ -119,10 +115,10 @@ def _find_checkpoint(folder: Path) -> Path:
 def _tokens(path: Path, symbols: Mapping[str, str]) -> list[str]:
     """Read the tokens of a vocabulary; the special symbols come first, whether or not the file has them."""
     try:
-        if path.stat().st_size > _LARGEST_VOCABULARY:
-            raise UserError(f"{path}: larger than {_LARGEST_VOCABULARY >> 20} MB. Give the model's vocabulary.")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_regular(path, _LARGEST_VOCABULARY).decode("utf-8").splitlines()
+    except OSError as error:
+        raise cannot_read(path, error, "Give the model's vocabulary.") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as text in UTF-8.") from error
     return list(dict.fromkeys([*(symbols[name] for name in _SYMBOLS), *lines]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
 from allyouneed.exchange.reading.model_languages import model_languages
 from allyouneed.exchange.reading.segmenter_files import Segmenters, read_segmenter
 from allyouneed.exchange.reading.yaml_text import read_yaml
+from allyouneed.untrusted import cannot_read, read_regular
 
 CONFIG = "config.yaml"
 EPSILON = 1e-6  # of all layer norms
-_LARGEST = 1 << 24  # bytes
+_LARGEST, _LARGEST_NUMBER = 1 << 24, 1 << 31  # bytes; of a setting
+_REMEDY = "Give the folder that `joeynmt train` wrote."
 _ACTIVATIONS = ("relu", "gelu", "swish")
 _SYMBOLS = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 _HEADS, _NORMS = {"encoder": 4, "decoder": 8}, {"encoder": "pre", "decoder": "post"}  # Joey NMT's defaults
@@ -53,11 +56,11 @@ class JoeyConfig:
         """
         path = folder / CONFIG
         try:
-            if path.stat().st_size > _LARGEST:
-                raise UserError(f"{path}: too large to be a configuration. Give the model's own file.")
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: missing or not readable. Give the folder that `joeynmt train` wrote.") from error
+            text = read_regular(path, _LARGEST).decode("utf-8")
+        except OSError as error:
+            raise cannot_read(path, error, _REMEDY) from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not text in UTF-8. {_REMEDY}") from error
         config = cls(folder, read_yaml(text, str(path)), {}, {})
         data, model = config.section(config.content, "data"), config.section(config.content, "model")
         config.sides = {name: config.section(data, name) for name in ("src", "trg")}
@@ -77,7 +80,7 @@ class JoeyConfig:
         """
         found = parent.get(name)
         if not isinstance(found, dict):
-            raise UserError(f"{self.path}: has no section {name}. Give the folder that `joeynmt train` wrote.")
+            raise UserError(f"{self.path}: has no section {name}. {_REMEDY}")
         return found
 
     def text(self, section: dict[str, Any], name: str, usual: str, allowed: tuple[str, ...] = ()) -> str:
@@ -106,9 +109,12 @@ class JoeyConfig:
             UserError: If it is not one.
         """
         try:
-            return float(section.get(name, usual))
-        except (TypeError, ValueError) as error:
-            raise self.refusal(name, section.get(name), "a number") from error
+            number = float(section.get(name, usual))
+        except (TypeError, ValueError):
+            number = math.nan
+        if not abs(number) <= _LARGEST_NUMBER:
+            raise self.refusal(name, section.get(name), "a number")
+        return number
 
     def refusal(self, name: str, value: object, known: str) -> UserError:
         """Return the error for a setting that cannot be imported."""

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.yaml_text import read_yaml
+from allyouneed.untrusted import open_regular
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 
 _MODELS, _MAPPINGS = (".npz", ".bin"), (".yml", ".yaml", ".json")
@@ -131,7 +132,7 @@ def _named(paths: Sequence[Path]) -> FoundModel:
     if len(paths) == 1:
         files = ModelFiles(model.name, beside.files)
         return _with_vocabularies(files, model.name, decoder or _decoder(files))
-    files = ModelFiles(model.name, {path.name: partial(_open, path) for path in paths})
+    files = ModelFiles(model.name, {path.name: partial(open_regular, path) for path in paths})
     others = [path.name for path in paths if path != model]
     mappings = [name for name in others if not name.endswith(_SEGMENTERS)]
     pieces = [name for name in others if name.endswith(_SEGMENTERS)]
@@ -147,7 +148,7 @@ def _named(paths: Sequence[Path]) -> FoundModel:
 
 def _of_folder(folder: Path) -> ModelFiles:
     paths = sorted(path for path in folder.iterdir() if path.is_file())
-    return ModelFiles(folder.resolve().name, {path.name: partial(_open, path) for path in paths})
+    return ModelFiles(folder.resolve().name, {path.name: partial(open_regular, path) for path in paths})
 
 
 def _of_archive(path: Path) -> ModelFiles:
@@ -159,10 +160,6 @@ def _of_archive(path: Path) -> ModelFiles:
     return ModelFiles(
         path.name, {name: partial(_entry, path, entry) for name, entry in zip(names, entries, strict=True)}
     )
-
-
-def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
 
 
 def _entry(path: Path, entry: str) -> IO[bytes]:

@@ -16,12 +16,13 @@ import sentencepiece
 from allyouneed.data.tokens.sentencepiece_model import open_model
 from allyouneed.data.tokens.vocabulary import ADDED, Vocabulary
 from allyouneed.errors import UserError
+from allyouneed.untrusted import check_number_of_values
 
 LARGEST_VOCABULARY = 1 << 25  # bytes
+_LONGEST_LINE = 10_000  # characters
 _END, _UNKNOWN = ("</s>", "eos"), ("<unk>", "UNK")  # the second name is Nematus's, for rows 0 and 1
-_LINE = re.compile(
-    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^']|'')*)'|(?P<plain>.+?))\s*:\s+(?P<row>\d{1,9})\s*"""
-)
+_TOKEN = re.compile(r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^']|'')*)'|(?P<plain>.+))""")
+_ROW = re.compile(r"\s+(\d{1,9})\s*")
 _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _CHARACTERS = {"0": "\0", "a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b"}
 _CHARACTERS |= {"N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"}
@@ -121,17 +122,18 @@ def _mapping(text: str, name: str) -> dict[str, int]:
     for number, line in lines:
         if not line.strip() or line.startswith(("#", "---", "...")):
             continue
-        match = _LINE.fullmatch(line)
-        if match is None and line.startswith("? "):  # yaml-cpp's form of long keys
-            match = _LINE.fullmatch(line[2:] + next(lines, (0, ""))[1])
-        if match is None:
+        found = _entry(line)
+        if found is None and line.startswith("? "):  # yaml-cpp's form of long keys
+            found = _entry(line[2:] + next(lines, (0, ""))[1])
+        if found is None:
             raise UserError(f"{name}, line {number}: is not a token, a colon and a row. {_REMEDY}")
-        rows.setdefault(_token(match), int(match["row"]))  # Marian, too, keeps the first
+        rows.setdefault(*found)  # Marian, too, keeps the first
     return rows
 
 
 def _json(text: str, name: str) -> dict[str, int]:
     try:
+        check_number_of_values(text)
         pairs = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: is not valid JSON ({error}). {_REMEDY}") from error
@@ -141,6 +143,15 @@ def _json(text: str, name: str) -> dict[str, int]:
             raise UserError(f"{name}: the row of {token!r} is not a whole number. {_REMEDY}")
         rows.setdefault(token, row)
     return rows
+
+
+def _entry(line: str) -> tuple[str, int] | None:
+    """Return the token and the row of a line; None if it has none."""
+    if len(line) > _LONGEST_LINE:
+        return None
+    token, colon, after = line.rpartition(":")
+    match, row = _TOKEN.fullmatch(token.rstrip() or token[:1]), _ROW.fullmatch(after)
+    return (_token(match), int(row[1])) if colon and match and row else None
 
 
 def _token(match: re.Match[str]) -> str:

@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import open_regular
 from allyouneed.zip_files import ZipLimits, open_zip
 
 _CARD = "README.md"
 LICENCE_FILES = (_CARD, *(f"{name}{end}" for name in ("LICENSE", "LICENCE", "COPYING") for end in ("", ".txt", ".md")))
-MOST_LICENCE = 1 << 16  # characters of a file in which a licence is looked for
-_HEAD = re.compile(r"\A---\s*\n(.*?)^---", re.MULTILINE | re.DOTALL)  # of a model card
+MOST_LICENCE = 1 << 16  # bytes of a file in which a licence is looked for
+_HEAD = re.compile(r"\A---[ \t]*\n(.*?)^---", re.MULTILINE | re.DOTALL)  # of a model card
 _FIELD = re.compile(r"^licen[sc]e:[ \t]*([^\s#].*)?((?:\n[ \t]*-[ \t].*)*)$", re.IGNORECASE | re.MULTILINE)
 _NAME = re.compile(r"^license_name:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)  # where the licence is "other"
 _PACKED = (".zip", ".argosmodel", ".tar", ".gz", ".tgz", ".bz2", ".xz")
@@ -30,8 +31,8 @@ def find_licence(model: Path) -> str | None:
         return _packed_licence(model)
     folder = model if model.is_dir() else model.parent
     for name in LICENCE_FILES:
-        with suppress(OSError, UnicodeDecodeError), (folder / name).open(encoding="utf-8-sig") as file:
-            if licence := licence_in(name, file.read(MOST_LICENCE)):
+        with suppress(OSError), open_regular(folder / name) as file:
+            if licence := licence_in(name, _decoded(file.read(MOST_LICENCE))):
                 return licence
     return None
 
@@ -43,6 +44,10 @@ def licence_in(name: str, text: str) -> str | None:
         return f"{found} ({name})"
     first = next((line for line in map(_plain, text.splitlines()) if line), "") if name != _CARD else ""
     return f"{first} ({name})" if first else None
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8-sig", "replace").replace("\r\n", "\n")
 
 
 def _plain(line: str) -> str:
@@ -67,7 +72,7 @@ def _packed_licence(path: Path) -> str | None:
         for name in LICENCE_FILES:
             if name in entries:
                 with archive.open(entries[name]) as file:
-                    text = file.read(MOST_LICENCE).decode("utf-8-sig", "replace").replace("\r\n", "\n")
-                if licence := licence_in(name, text):
+                    content = file.read(MOST_LICENCE)
+                if licence := licence_in(name, _decoded(content)):
                     return licence
     return None

@@ -31,4 +31,7 @@ def model_languages(given: tuple[str, str] | None, source: object, target: objec
         return given
     if not (isinstance(source, str) and isinstance(target, str) and source and target):
         raise UnknownLanguages(f"{path}: names no languages. Give them: --from CODE --to CODE.")
-    return stored_language_code(source), stored_language_code(target)
+    try:
+        return stored_language_code(source), stored_language_code(target)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch._utils import IMPORT_MAPPING, NAME_MAPPING
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import open_regular
 
 _MAX_BYTES = 64 * 2**30
 _MAX_PICKLE = 256 * 2**20  # of a zip archive, in which the numbers of tensors are separate files
@@ -137,7 +138,7 @@ def _check(path: Path, stand_ins: Collection[str]) -> list[str]:
     size = path.stat().st_size
     if size > _MAX_BYTES:
         raise UserError(f"{path}: larger than {_MAX_BYTES // 2**30} GB. Give the checkpoint of a translation model.")
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(len(_LEGACY))
         file.seek(0)
         if start == _LEGACY:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from allyouneed.data.tokens.segmenters import BpeSegmenter, Moses, Segmenter, SentencePieceSegmenter, SpaceSegmenter
 from allyouneed.errors import UserError
+from allyouneed.untrusted import cannot_read, read_regular
 
 Segmenters: TypeAlias = tuple[Segmenter, Segmenter]  # of source and target
 _LARGEST = 1 << 28  # bytes
@@ -73,10 +74,6 @@ def read_small_file(path: Path) -> bytes:
         UserError: If it cannot be read or is larger.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST + 1)
+        return read_regular(path, _LARGEST)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
-    if len(content) > _LARGEST:
-        raise UserError(f"{path}: larger than {_LARGEST >> 20} MB. Give the model's own file.")
-    return content
+        raise cannot_read(path, error, "Give the model's own file.") from error

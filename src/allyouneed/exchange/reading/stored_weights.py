@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +11,23 @@ import torch
 from torch import Tensor
 
 from allyouneed.errors import UserError
+
+
+@contextmanager
+def shapes_checked(path: Path) -> Iterator[None]:
+    """Report tensors whose shapes do not fit together, so that PyTorch cannot convert them.
+
+    Args:
+        path: The file that they come from.
+
+    Raises:
+        UserError: If they do not.
+    """
+    try:
+        yield
+    except (IndexError, RuntimeError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0][:200]
+        raise UserError(f"{path}: its tensors do not fit together ({reason}). Get the file again.") from error
 
 
 class StoredWeights:
@@ -30,7 +48,8 @@ class StoredWeights:
         """Remove a tensor and return it in fp32.
 
         Raises:
-            UserError: If it is missing, a single number or not of a float type, or has values that are not finite.
+            UserError: If it is missing, empty, a single number or not of a float type, or has values that are not
+                finite.
         """
         if name not in self._tensors:
             raise UserError(f"{self.path}: has no tensor {name}. Get the whole model again.")
@@ -39,8 +58,9 @@ class StoredWeights:
             raise UserError(
                 f"{self.path}: {name} has type {str(tensor.dtype).removeprefix('torch.')}, not a float type."
             )
-        if not tensor.dim():
-            raise UserError(f"{self.path}: {name} is a single number. Get the whole model again.")
+        if not tensor.dim() or not tensor.numel():
+            size = "empty" if tensor.dim() else "a single number"
+            raise UserError(f"{self.path}: {name} is {size}. Get the whole model again.")
         if not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{self.path}: {name} has values that are not finite numbers. Get another checkpoint.")
         return tensor.detach().float()
@@ -50,10 +70,10 @@ class StoredWeights:
         return self.take(name) if name in self._tensors else None
 
     def count_layers(self, prefix: str) -> int:
-        """Return the number of layers: {} in the prefix stands for 0, 1, ..."""
-        names = tuple(self._tensors)
-        starts = (prefix.format(number) + "." for number in count())
-        return next(number for number, start in enumerate(starts) if not any(name.startswith(start) for name in names))
+        """Return the number of layers: {} at the end of the prefix stands for 0, 1, ..."""
+        start = prefix.removesuffix("{}")
+        found = {name.removeprefix(start).partition(".")[0] for name in self._tensors if name.startswith(start)}
+        return next(number for number in count() if str(number) not in found)
 
     def check_all_used(self) -> None:
         """Check that nothing is left.
