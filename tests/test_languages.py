@@ -74,6 +74,7 @@ def test_codes_and_names(text, code):
         ("auto", "not a language. Give a code such as de, or a name such as German."),
         ("x-", "not a language. Give a code such as de, or a name such as German."),
         ("de_DE.UTF-8", "not a language. Give a code such as de, or a name such as German."),
+        ("a" + " " * 1_000_000 + "b", "has 1,000,002 characters, which is no language"),
         ("12", "not a language. Give a code such as de, or a name such as German."),
     ],
 )

@@ -22,6 +22,7 @@ from allyouneed.errors import UserError
 from allyouneed.exchange import describe_model, import_bundle, verify_checksums
 from allyouneed.exchange.reading.yaml_text import read_yaml
 from allyouneed.files import check_folder, read_tensors, tensor_bytes
+from allyouneed.suggest import did_you_mean
 from allyouneed.translation.translator import Translator
 from allyouneed.untrusted import count_elements, parse_json, read_regular, read_typed
 from tests.compat import POST_NORM
@@ -43,9 +44,11 @@ def test_deep_json_and_text_that_is_not_unicode(text, tmp_path):
     ("text", "message"),
     [
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "has 'c' twice"),
-        ('{"a": [' + "0," * 4_000_001 + "0]}", "has more than 4,000,000 values"),
+        ('{"a": [' + "0," * 2_000_001 + "0]}", "has more than 2,000,000 values"),
         (b'{"a": "\xff"}', "can't decode byte"),
         ("1" * 5000, "Exceeds the limit"),
+        ('{"a": [1e999]}', "has inf, which is not a number"),
+        ('{"a": NaN}', "has nan, which is not a number"),
     ],
 )
 def test_json_that_is_ambiguous_or_too_large(text, message):
@@ -73,6 +76,7 @@ class Outer(BaseModel):
         ({"inner": {"b": [{}]}}, r"inner\.b\.0\.number: "),
         ({"inner": [1] * 1000}, r"inner = \[1, 1, 1, 1, 1, 1, \.\.\.\]: input should be a valid dictionary"),
         ([], r"content = \[\]: "),
+        ({"inner": {"b": [0] * 1001}}, r"1,001 values have another form than expected"),
     ],
 )
 def test_the_wrong_field_is_named_with_its_path(content, message, tmp_path):
@@ -124,6 +128,18 @@ def test_pipes_and_devices_are_not_read(make, tmp_path):
     for function in (describe_model, verify_checksums, lambda path: import_bundle("marian", [path], tmp_path / "run")):
         with pytest.raises(UserError, match=r"config\.json: is a pipe or a device"):
             function(tmp_path)
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    (tmp_path / "vocabulary.json").mkdir()
+    with pytest.raises(UserError, match=r"vocabulary\.json: missing or not readable \(not a regular file\)"):
+        load_tokenizers(tmp_path)
+
+
+def test_long_names_have_no_suggestion():
+    """Comparing them takes quadratic time."""
+    assert did_you_mean("d_modell", ["d_model"]) == "; did you mean d_model?"
+    assert did_you_mean("d_model" * 1_000_000, ["d_model"] * 100) == "."
 
 
 @pytest.mark.parametrize(

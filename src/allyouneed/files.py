@@ -25,7 +25,16 @@ from torch import Tensor
 
 from allyouneed.durable import create_folder, rename, sync
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.untrusted import cannot_read, changed, check_memory, checked, count_elements, read_regular, read_typed
+from allyouneed.untrusted import (
+    cannot_read,
+    changed,
+    check_memory,
+    checked,
+    count_elements,
+    open_regular,
+    read_regular,
+    read_typed,
+)
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
@@ -58,10 +67,10 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal.
 
     Raises:
-        UserError: If the file cannot be read.
+        UserError: If the file cannot be read, or is not a regular file.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise cannot_read(path, error, "Get it again.") from error

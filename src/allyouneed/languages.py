@@ -37,6 +37,7 @@ _MORE_NAMES = {
 }  # fmt: skip
 _ACCENTS, _GAPS = re.compile("[\u0300-\u036f]+"), re.compile(r"[\s_\-]+")
 _MOST_NAMED = 6  # languages in a message
+_LONGEST = 100  # characters of a code or a name; recognising longer ones takes quadratic time
 
 
 def language_code(text: str) -> str:
@@ -55,6 +56,7 @@ def language_code(text: str) -> str:
     text = text.strip()
     if not text:
         raise UserError("the language is empty. Give a code such as de, or a name such as German.")
+    _check_length(text)
     return canonical_code(text) or _code_of_name(text) or _refuse(text)
 
 
@@ -63,12 +65,21 @@ def stored_language_code(text: str) -> str:
 
     Bundles and runs of earlier versions, and imported models, may name languages that `language_code` refuses: `tree`
     becomes `x-tree`.
+
+    Raises:
+        UserError: If the text is too long for a language.
     """
+    _check_length(text)
     try:
         code = canonical_code(text) or _code_of_name(text)
     except UserError:  # a name of several languages
         code = None
     return code or _private_code(text) or text
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _LONGEST:
+        raise UserError(f"{text[:40]!r}... has {len(text):,} characters, which is no language. Give a code such as de.")
 
 
 def primary(code: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
+_LONGEST = 100  # characters of a name; comparing longer ones, from files of other people, takes quadratic time
 _NEAR = 0.75  # minimum similarity of a suggestion: `heads` and `num_heads` have 0.77, `wandb` and `plain` 0.2
 
 
@@ -21,6 +22,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     Returns:
         The most similar known name, or None if no name is similar enough.
     """
+    if len(name) > _LONGEST:
+        return None
     section, _, last = name.rpartition(".")
     best, best_rank = None, (0.0, 0.0)
     for candidate in known:

@@ -16,10 +16,9 @@ import stat
 import struct
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,7 +28,8 @@ T = TypeVar("T")
 _DEEPEST_JSON = 50  # lists and objects within one another
 _MOST_DOTS = 500  # in a line of TOML
 _LARGEST_JSON = 1 << 28  # bytes
-_MOST_VALUES = 4_000_000  # of JSON; each takes at most about 100 bytes of memory
+_MOST_VALUES = 2_000_000  # of JSON; each takes at most about 100 bytes of memory, and 300 if it has another type
+_MOST_ERRORS = 1000  # pydantic describes all errors or none, which takes 1 kB for each
 _LARGEST_HEADER = 100 << 20  # bytes of a safetensors file, the limit of the format
 _AN_OBJECT = "input should be a valid dictionary"
 _MOST_DIMENSIONS = 16
@@ -38,18 +38,21 @@ _MOST_FILES = 10_000  # of a model's folder
 _NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP, errno.ENXIO}
 
 
-@contextmanager
-def _regular(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a regular file, and yield it and its size; raises OSError for others without waiting for a writer."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        yield file, status.st_size
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file that may come from somebody else: a pipe or a device, which may never end, is refused.
+
+    Raises:
+        OSError: If it cannot be read, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not wait for a writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(descriptor, "rb")
 
 
 def read_regular(path: Path, largest: int | None = None) -> bytes:
-    """Read a file that may come from somebody else: a pipe or a device, which may never end, is not read.
+    """Read a file that may come from somebody else, see `open_regular`.
 
     Args:
         path: The file.
@@ -58,10 +61,15 @@ def read_regular(path: Path, largest: int | None = None) -> bytes:
     Raises:
         OSError: If it cannot be read, is not a regular file or is too large.
     """
-    with _regular(path) as (file, size):
+    with open_regular(path) as file:
+        size = _size(file)
         if largest is not None and size > largest:
-            raise OSError(errno.EFBIG, f"has {size:,} bytes, and at most {largest:,} are read")
+            raise OSError(errno.EFBIG, f"has {size:,} bytes, and at most {largest:,} are read", str(path))
         return file.read()
+
+
+def _size(file: BufferedReader) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def check_regular(path: Path) -> None:
@@ -89,11 +97,10 @@ def parse_json(text: str | bytes, any_text: bool = False) -> Any:
         any_text: Accept text that is not Unicode, such as names of files with other bytes.
 
     Raises:
-        ValueError: If it is not JSON, is nested too deeply, has too many values, an object with a name twice, or text
-            that is not Unicode.
+        ValueError: If it is not JSON, is nested too deeply, has too many values, an object with a name twice, a number
+            that is not finite, or text that is not Unicode.
     """
-    if _count_values(text) > _MOST_VALUES:
-        raise ValueError(f"has more than {_MOST_VALUES:,} values")
+    check_number_of_values(text)
     try:
         content = json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
@@ -107,6 +114,8 @@ def parse_json(text: str | bytes, any_text: bool = False) -> Any:
                 inner += each.values()
             elif isinstance(each, list):
                 inner += each
+            elif isinstance(each, float) and not math.isfinite(each):
+                raise ValueError(f"has {each}, which is not a number")
             elif isinstance(each, str) and not any_text and not each.isascii():
                 each.encode()  # UnicodeEncodeError is a ValueError
         if not inner:
@@ -115,11 +124,11 @@ def parse_json(text: str | bytes, any_text: bool = False) -> Any:
     raise ValueError("is nested too deeply")
 
 
-def _count_values(text: str | bytes) -> int:
-    """Return at least the number of values of JSON: each follows one of these characters."""
-    if isinstance(text, str):
-        return sum(map(text.count, ",:[{"))
-    return sum(map(text.count, (b",", b":", b"[", b"{")))
+def check_number_of_values(text: str | bytes) -> None:
+    """Raise ValueError if JSON may have more values than are read: each follows one of four characters."""
+    count = sum(map(text.count, ",:[{")) if isinstance(text, str) else sum(map(text.count, (b",", b":", b"[", b"{")))
+    if count > _MOST_VALUES:
+        raise ValueError(f"has more than {_MOST_VALUES:,} values")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,12 +183,19 @@ def checked(content: object, kind: type[T], path: Path, remedy: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"]))[:80] or "content"
-        name = name if name.isprintable() else ascii(name)
-        value = "" if first["type"] == "missing" else f" = {reprlib.repr(first['input'])[:80]}"
-        expected = _AN_OBJECT if first["type"] in ("model_type", "dataclass_type") else _line_of(first["msg"].lower())
-        raise DamagedFile(f"{path}: {name}{value}: {expected}. {remedy}") from error
+        raise DamagedFile(f"{path}: {mistake(error)}. {remedy}") from error
+
+
+def mistake(error: ValidationError) -> str:
+    """Describe the first of the errors that pydantic found, as in `config.model.d_model = 'a': input should be ...`."""
+    if error.error_count() > _MOST_ERRORS:
+        return f"{error.error_count():,} values have another form than expected"
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))[:80] or "content"
+    name = name if name.isprintable() else ascii(name)
+    value = "" if first["type"] == "missing" else f" = {reprlib.repr(first['input'])[:80]}"
+    expected = _AN_OBJECT if first["type"] in ("model_type", "dataclass_type") else _line_of(first["msg"].lower())
+    return f"{name}{value}: {expected}"
 
 
 def cannot_read(path: Path, error: OSError, remedy: str) -> UserError:
@@ -226,7 +242,8 @@ def count_elements(path: Path) -> int:
         UserError: If the file cannot be read, or its header does not describe it.
     """
     try:
-        with _regular(path) as (file, size):
+        with open_regular(path) as file:
+            size = _size(file)
             [length] = struct.unpack("<Q", file.read(8))
             if length > min(_LARGEST_HEADER, size - 8):
                 raise ValueError("its header is longer than the file")

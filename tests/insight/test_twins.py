@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib.resources import files
 
@@ -127,11 +128,18 @@ def test_numbers_that_json_does_not_have_are_refused(shipped, tmp_path):
         load_twins(tmp_path)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_are_refused(make, tmp_path):
+    make(tmp_path / FILE)
+    with pytest.raises(UserError, match="not a regular file"):
+        load_twins(tmp_path)
+
+
 def test_missing_and_large_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="missing or not readable"):
         load_twins(tmp_path)
     written(tmp_path, " " * (MAX_BYTES + 1))
-    with pytest.raises(UserError, match="1 MB"):
+    with pytest.raises(UserError, match="at most 1,000,000 are read"):
         load_twins(tmp_path)
 
 

@@ -102,6 +102,10 @@ def test_damaged_lines_are_left_out(tmp_path):
     assert log.path.read_bytes() == content
     log.rewind(len(content) - 5)
     assert log.path.read_bytes() == content[:-5]
+    os.truncate(log.path, 1 << 36)  # larger than any log, and than memory
+    log.rewind(len(content), copy)
+    assert "68,719,476,736 bytes, and at most" in out.getvalue()
+    assert log.path.read_bytes() == content
 
 
 def test_the_log_is_written_without_tensorboard(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from allyouneed.errors import UserError
+from allyouneed.untrusted import cannot_read, mistake, read_regular
 
 FILE = "ablations.json"
 MAX_BYTES = 1_000_000
@@ -231,23 +232,16 @@ def check_ablations(text: bytes | str, where: Path) -> dict[str, Any]:
     try:
         return Ablations.model_validate_json(text).model_dump(mode="json")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part)[:40] for part in first["loc"])
-        problem = f"{place}: {first['msg']}" if place else first["msg"]
-        raise UserError(f"{where}: not the ablations of `allyouneed paper questions` ({problem}). {_REMEDY}") from error
+        raise UserError(
+            f"{where}: not the ablations of `allyouneed paper questions` ({mistake(error)}). {_REMEDY}"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        return check_ablations(read_regular(path, MAX_BYTES), path)
     except OSError as error:
-        raise UserError(f"{path}: missing or not readable. {_REMEDY}") from error
-    if len(text) > MAX_BYTES:
-        raise UserError(
-            f"{path}: larger than 1 MB, so it is not the ablations of `allyouneed paper questions`. {_REMEDY}"
-        )
-    return check_ablations(text, path)
+        raise cannot_read(path, error, _REMEDY) from error
 
 
 @cache

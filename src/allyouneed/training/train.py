@@ -49,6 +49,9 @@ from allyouneed.training.resolution.resolve import ResolvedRequest, resolve
 from allyouneed.training.resolution.run_record import RunRecord
 from allyouneed.training.run_lock import LOCK, lock_run
 from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
+from allyouneed.untrusted import read_regular
+
+_LARGEST_REPORT = 1 << 28  # bytes
 
 
 def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
@@ -273,7 +276,7 @@ def _restore_report(resolved: ResolvedRequest, prepared: PreparedData, record: R
     run, finished = resolved.request.out, record.content["finished"]
     path = run / "report.html"
     try:
-        is_damaged = page_is_intact(path.read_bytes()) is False if path.exists() else True
+        is_damaged = page_is_intact(read_regular(path, _LARGEST_REPORT)) is False if path.exists() else True
     except OSError:
         is_damaged = False
     if is_damaged:

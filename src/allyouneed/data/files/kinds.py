@@ -101,10 +101,10 @@ _DECLARED = re.compile(r"\s*<(?:\?xml\s|!doctype\s)", re.IGNORECASE)
 _PO = re.compile(r'^msgid ".*"\n(?:".*"\n)*(?:msgid_plural ".*"\n(?:".*"\n)*)?msgstr(?:\[0\])? "', re.MULTILINE)
 _SUBTITLES = re.compile(r"\s*1\n\d\d?:\d\d:\d\d[,.]\d+ --> \d\d?:\d\d:\d\d")
 _JSON_ARRAY = re.compile(r"\[\s*[\[{]")
-_JSON_LINES = re.compile(r"\}\s*\n\s*\{")
+_JSON_LINES = re.compile(r"\}[ \t\r]*\n\s*\{")
 _JSON_OF_OBJECTS = re.compile(r'\{\s*"[^"\n]*"\s*:\s*\{')
 _JSON_NESTED = re.compile(r'"[^"\n]*"\s*:\s*\{\s*"[^"\n]*"\s*:\s*\{')
-_JSON_DOCUMENT = re.compile(r'\s*(?:\[\s*[\[{]\s*"|\{\s*\n\s*"[^"\n]*"\s*:|\[\s*\n\s*")')
+_JSON_DOCUMENT = re.compile(r'\s*(?:\[\s*[\[{]\s*"|\{[ \t\r]*\n\s*"[^"\n]*"\s*:|\[[ \t\r]*\n\s*")')
 
 
 def recognise(head: bytes) -> Kind | None:

@@ -20,9 +20,12 @@ from allyouneed.files import json_line, write_file
 from allyouneed.interruption import ignoring_closed_terminal
 from allyouneed.progress import print_line, time_left
 from allyouneed.seals import intact_lines, seal_line
+from allyouneed.untrusted import read_regular
 
 if TYPE_CHECKING:
     from allyouneed.training.reporting.board import Board
+
+_LARGEST = 1 << 28  # bytes of a log that are read; a million lines
 
 
 class RunLog:
@@ -63,7 +66,7 @@ class RunLog:
             return
         now = self._content() or b""
         try:
-            before = copy.read_bytes() if copy and copy.exists() else now[:size]
+            before = read_regular(copy, _LARGEST) if copy and copy.exists() else now[:size]
             if before != now[:size]:
                 self.show(f"{self.path} was damaged or incomplete, and is restored from {copy}")
                 write_file(self.path, before)
@@ -156,7 +159,7 @@ class RunLog:
 
     def _content(self) -> bytes | None:
         try:
-            return self.path.read_bytes() if self.path.exists() else b""
+            return read_regular(self.path, _LARGEST) if self.path.exists() else b""
         except OSError as error:
             self._remark(self.path, "cannot be read", error)
             return None
