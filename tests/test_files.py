@@ -233,5 +233,5 @@ def test_a_read_error_without_a_system_message_is_reported(tmp_path, monkeypatch
 
 
 def test_a_folder_has_no_checksum(tmp_path):
-    with pytest.raises(UserError, match=r"missing or not readable \(is a directory\)\. "):
+    with pytest.raises(UserError, match=r"missing or not readable \(is a folder\)\. "):
         sha256(tmp_path)

@@ -132,7 +132,7 @@ def test_pipes_and_devices_are_not_read(make, tmp_path):
 
 def test_a_folder_in_place_of_a_file(tmp_path):
     (tmp_path / "vocabulary.json").mkdir()
-    with pytest.raises(UserError, match=r"vocabulary\.json: missing or not readable \(not a regular file\)"):
+    with pytest.raises(UserError, match=r"vocabulary\.json: missing or not readable \(is a folder\)"):
         load_tokenizers(tmp_path)
 
 

@@ -45,9 +45,11 @@ def open_regular(path: Path) -> BufferedReader:
         OSError: If it cannot be read, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not wait for a writer
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        code, reason = (errno.EISDIR, "is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "not a regular file")
+        raise OSError(code, reason, str(path))
     return open(descriptor, "rb")
 
 
