@@ -59,7 +59,7 @@ def bf16():
     """Skip tests of bf16 products where the processor, or Numba's configured target, has none."""
     pytest.importorskip("numba")
     if not kernels.has_bf16():
-        pytest.skip("the processor has no AVX512_BF16")
+        pytest.skip("the processor has neither AMX nor AVX512_BF16")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 
 from allyouneed import UserError, kernels
 from allyouneed.kernels import capabilities
-from allyouneed.kernels.capabilities import BF16, BYTES, COMPILE, IMPORT, STORE, THREADS, KernelWarning
+from allyouneed.kernels.capabilities import AMX, BF16, BYTES, COMPILE, IMPORT, STORE, THREADS, KernelWarning
 
 pytest.importorskip("numba")
 
@@ -42,6 +42,7 @@ BREAKS = {
         "from allyouneed.kernels import product; product._sum_of_integers = lambda *a: os.abort()",
     ),
     "bf16 products are wrong": (BF16, "from allyouneed.kernels import bf16; bf16.LANES = 8"),
+    "AMX is not configured": (AMX, "from allyouneed.kernels import amx; amx._CONFIGURATION = bytes(64)"),
 }
 
 
@@ -258,6 +259,18 @@ def test_without_byte_products_only_int8_and_screening_are_missing(vnni, unteste
     assert [found.text] == [each.text for each in Translator.load(toy_run).translate(["a b c"])]
 
 
+def test_without_amx_bf16_products_are_slower(untested, monkeypatch):
+    if not (kernels.target.has_amx() and kernels.matmul.matmul_amx.amx.request()):
+        pytest.skip("the processor has no AMX")
+    result_of(monkeypatch, AMX, code=-4, of=AMX)
+    monkeypatch.setattr(kernels.choice, "_amx", None)
+    for function in (kernels.has_amx, kernels.has_bf16):
+        monkeypatch.setattr(kernels, function.__name__, function.__wrapped__)
+    with pytest.warns(KernelWarning, match="without AMX, which is slower: .*Illegal instruction"):
+        assert kernels.has_bf16()
+    assert not kernels.choice.uses_amx()
+
+
 def test_kernels_are_given_up_if_one_cannot_be_compiled(untested, monkeypatch):
     """Numba's errors have many lines and types."""
     from allyouneed.kernels import precompile
@@ -295,7 +308,7 @@ def test_kernels_are_given_up_if_compiling_in_the_background_crashes(untested, m
 def test_the_self_test_finds_what_is_broken(name, tmp_path):
     capability, code = BREAKS[name]
     text = f"import os, sys\n{code}\nfrom allyouneed.kernels.self_test import main\nmain()"
-    tested = capability if capability in (BYTES, BF16) else ""
+    tested = capability if capability in (BYTES, BF16, AMX) else ""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", text, tested], env=environment, capture_output=True, text=True)
     assert done.returncode != 0

@@ -3,13 +3,22 @@ import torch
 
 pytest.importorskip("numba")
 
+from allyouneed import kernels
 from allyouneed.kernels import Mode
 from allyouneed.kernels.matmul import matmul
 from allyouneed.kernels.target import has_bf16
 from allyouneed.kernels.tiles import DEPTH
 
-FORMATS = [False, pytest.param(True, marks=pytest.mark.skipif(not has_bf16(), reason="no AVX512_BF16"))]
-formats = pytest.mark.parametrize("bf16", FORMATS, ids=["fp32", "bf16"])
+WORKS = {"fp32": lambda: True, "AVX512_BF16": has_bf16, "AMX": kernels.has_amx}
+
+
+@pytest.fixture(params=WORKS)
+def bf16(request, monkeypatch):
+    """Choose each kind of products that the processor has; the value is whether they round to bf16."""
+    if not WORKS[request.param]():
+        pytest.skip(f"no {request.param}")
+    monkeypatch.setattr(kernels.choice, "_amx", request.param == "AMX")
+    return request.param != "fp32"
 
 
 def matrix(rows: int, columns: int, transposed: bool, wider: int = 0) -> torch.Tensor:
@@ -28,7 +37,6 @@ def assert_product(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=2e-6 * float(expected.abs().max()))
 
 
-@formats
 @pytest.mark.parametrize("rows", [1, 12, 16, 37, 64, 500])
 @pytest.mark.parametrize("columns", [16, 48, 64])
 @pytest.mark.parametrize("depth", [16, 64, DEPTH, 2 * DEPTH + 48])
@@ -42,7 +50,6 @@ def test_any_number_of_rows_in_both_layouts(rows, columns, depth, bf16):
         assert_product(matmul(a, b, bias, bf16=bf16), expected + bias)
 
 
-@formats
 @pytest.mark.parametrize("rows", [16, 48, 496])
 @pytest.mark.parametrize("depth", [1, 2, 31, 32, 33, 100, DEPTH - 1, DEPTH + 1, 2 * DEPTH + 7, 4 * DEPTH + 1])
 def test_the_gradient_of_weights_has_any_depth(rows, depth, bf16):
@@ -51,7 +58,6 @@ def test_the_gradient_of_weights_has_any_depth(rows, depth, bf16):
     assert_product(matmul(a, b, bf16=bf16), product(a, b, bf16))
 
 
-@formats
 @pytest.mark.parametrize("depth", [32, 2 * DEPTH + 16])
 def test_write_modes(depth, bf16):
     torch.manual_seed(0)
@@ -62,7 +68,6 @@ def test_write_modes(depth, bf16):
     assert_product(matmul(a, b, bias, Mode.RELU, bf16=bf16), expected.relu())
 
 
-@formats
 def test_only_the_given_columns_of_a_wider_matrix_are_written(bf16):
     torch.manual_seed(0)
     wide = torch.zeros(37, 96)
@@ -77,7 +82,6 @@ def test_only_the_given_columns_of_a_wider_matrix_are_written(bf16):
     assert_product(matmul(a, b, bf16=bf16), product(a, b, bf16))
 
 
-@formats
 def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_threads(bf16):
     torch.manual_seed(0)
     a, b = torch.randn(1000, 256), torch.randn(256, 272)
@@ -93,7 +97,6 @@ def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_threads(bf16):
         torch.set_num_threads(threads)
 
 
-@formats
 def test_nan_in_a_row_does_not_reach_other_rows(bf16):
     """The padding of the last tile is never written."""
     a, b = torch.randn(13, 32), torch.randn(32, 48)
@@ -103,13 +106,12 @@ def test_nan_in_a_row_does_not_reach_other_rows(bf16):
     assert found[12].isnan().all()
 
 
-@pytest.mark.skipif(not has_bf16(), reason="no AVX512_BF16")
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "3e38", "-1.5", "0x1.01p0", "0x1.03p0", "0x1.010002p0"])
-def test_packing_rounds_to_the_nearest_bf16_value_and_ties_to_even(number):
+def test_packing_rounds_to_the_nearest_bf16_value_and_ties_to_even(number, bf16):
     value = torch.tensor(float.fromhex(number))
-    expected = value.bfloat16().float()
+    expected = value.bfloat16().float() if bf16 else value
     for transposed in (False, True):  # packed by rows or by lines, as the left and as the right matrix
         a = matrix(16, 16, transposed).zero_()
         a[0, 0] = value
-        for found in (matmul(a, torch.eye(16), bf16=True), matmul(torch.eye(16), a, bf16=True)):
+        for found in (matmul(a, torch.eye(16), bf16=bf16), matmul(torch.eye(16), a, bf16=bf16)):
             torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=0, equal_nan=True)

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 
 FEATURES = """
 from allyouneed.kernels import product, target
-print(target.has_avx512(), target.has_vnni(), target.has_bf16())
+print(target.has_avx512(), target.has_vnni(), target.has_bf16(), target.has_amx())
 """
 
 
@@ -36,22 +36,27 @@ def run(code: str, **environment: str) -> str:
     ids=str,
 )
 def test_a_narrow_target_has_no_avx512(environment):
-    assert run(FEATURES, **environment).split() == ["False", "False", "False"]
+    assert run(FEATURES, **environment).split() == ["False"] * 4
 
 
 @pytest.mark.parametrize(
-    ("name", "vnni", "bf16"),
-    [("skylake-avx512", False, False), ("cascadelake", True, False), ("cooperlake", True, True)],
+    ("name", "vnni", "bf16", "amx"),
+    [
+        ("skylake-avx512", False, False, False),
+        ("cascadelake", True, False, False),
+        ("cooperlake", True, True, False),
+        ("sapphirerapids", True, True, True),
+    ],
 )
-def test_features_are_common_to_host_and_configured_processor(name, vnni, bf16):
+def test_features_are_common_to_host_and_configured_processor(name, vnni, bf16, amx):
     host = llvm.get_host_cpu_features()
-    expected = [host["avx512f"], vnni and host["avx512vnni"], bf16 and host["avx512bf16"]]
+    expected = [host["avx512f"], vnni and host["avx512vnni"], bf16 and host["avx512bf16"], amx and host["amx-bf16"]]
     assert run(FEATURES, NUMBA_CPU_NAME=name).split() == [str(value) for value in expected]
 
 
 def test_the_default_target_is_the_host():
     host = llvm.get_host_cpu_features()
-    expected = [bool(host.get(feature)) for feature in ("avx512f", "avx512vnni", "avx512bf16")]
+    expected = [bool(host.get(feature)) for feature in ("avx512f", "avx512vnni", "avx512bf16", "amx-bf16")]
     assert run(FEATURES).split() == [str(value) for value in expected]
 
 

@@ -1,4 +1,4 @@
-"""Training with bf16 products on a processor with AVX512_BF16."""
+"""Training with bf16 products on a processor with AMX or AVX512_BF16."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ def agree(tmp_path, monkeypatch):
     """Return a function that agrees on the products of a session, given what a measurement would give there."""
     pytest.importorskip("numba")
     monkeypatch.setattr(kernels.choice, "_speedups", {})
+    monkeypatch.setattr(kernels.choice, "_amx", None)
     path = tmp_path / "run.json"
     RunRecord(path).update(asked={"languages": ["aa", "bb"], "recipe": "small", "settings": []}, config={})
 
@@ -51,7 +52,11 @@ def test_nothing_is_measured_where_nothing_is_chosen(agree):
 
 def test_bf16_is_announced_with_what_the_processor_makes_of_it(agree, monkeypatch):
     monkeypatch.setattr(kernels, "has_bf16", lambda: True)
-    assert agree({}, "training.precision=bf16") == ["matrix products: bf16 with fp32 sums (AVX512_BF16)"]
+    for has_amx in (True, False):
+        monkeypatch.setattr(kernels, "has_amx", lambda has_amx=has_amx: has_amx)
+        monkeypatch.setattr(kernels.disk_cache, "processor_name", lambda has_amx=has_amx: f"AMX: {has_amx}")
+        found = "AMX" if has_amx else "AVX512_BF16"
+        assert agree({}, "training.precision=bf16") == [f"matrix products: bf16 with fp32 sums ({found})"]
     monkeypatch.setattr(kernels, "has_bf16", lambda: False)
     fp32, chosen = agree({256: 1.3, 512: 1.2}, "training.precision=bf16")
     assert fp32.startswith("matrix products: fp32 instead of bf16")
@@ -62,4 +67,19 @@ def test_bf16_is_announced_with_what_the_processor_makes_of_it(agree, monkeypatc
 
 def test_all_processes_multiply_in_the_same_way(agree):
     with pytest.raises(UserError, match=r"rank 1 on \S+ has products in bf16 = True, but rank 0 on \S+ has False"):
-        agree({}, ranks=WithAnother(**{"compiled kernels": True, "products in bf16": True}))
+        agree({}, ranks=WithAnother(**{"compiled kernels": True, "products in bf16": True, "AMX": False}))
+
+
+def test_a_resumed_run_uses_amx_if_it_did_and_can(agree, monkeypatch):
+    monkeypatch.setattr(kernels, "has_bf16", lambda: True)
+    found = []
+    for has_amx in (False, True):
+        monkeypatch.setattr(kernels, "has_amx", lambda has_amx=has_amx: has_amx)
+        agree({}, "training.precision=bf16")
+        found.append(kernels.choice.uses_amx())
+    monkeypatch.setattr(kernels.disk_cache, "processor_name", lambda: "another")
+    for has_amx in (True, False, True):
+        monkeypatch.setattr(kernels, "has_amx", lambda has_amx=has_amx: has_amx)
+        agree({}, "training.precision=bf16")
+        found.append(kernels.choice.uses_amx())
+    assert found == [False, False, True, False, True]

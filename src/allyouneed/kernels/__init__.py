@@ -50,6 +50,7 @@ __all__ = [
     "choice",
     "disk_cache",
     "dropout",
+    "has_amx",
     "has_bf16",
     "has_vnni",
     "installed",
@@ -127,7 +128,7 @@ def multiplies(rows: int, x: Tensor, *weights: Tensor, bf16: bool = False) -> bo
 
 
 def multiplies_in_bf16() -> bool:
-    """Return whether `matmul` is to multiply in bf16: under bf16 autocast, on a processor with AVX512_BF16."""
+    """Return whether `matmul` is to multiply in bf16: under bf16 autocast, on a processor with AMX or AVX512_BF16."""
     if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
     return available() and has_bf16()
@@ -135,8 +136,18 @@ def multiplies_in_bf16() -> bool:
 
 @cache
 def has_bf16() -> bool:
-    """Return whether kernels work and can multiply in bf16, with AVX512_BF16; the first call may wait for a test."""
-    return work() and _target().has_bf16() and capabilities.supports(capabilities.BF16)
+    """Return whether kernels work and can multiply in bf16 (AMX or AVX512_BF16); the first call may wait for a test."""
+    return has_amx() or (work() and _target().has_bf16() and capabilities.supports(capabilities.BF16))
+
+
+@cache
+def has_amx() -> bool:
+    """Return whether kernels work and can multiply in bf16 by AMX; the first call may wait for a test."""
+    if not (work() and _target().has_amx()):
+        return False
+    from allyouneed.kernels import amx  # loads Numba
+
+    return amx.request() and capabilities.supports(capabilities.AMX)
 
 
 @cache

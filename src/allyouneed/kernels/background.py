@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from allyouneed.kernels import capabilities, disk_cache, processes
-from allyouneed.kernels.names import ATTENTION, BF16, OTHER_STEPS
+from allyouneed.kernels.names import AMX, ATTENTION, BF16, OTHER_STEPS
 
 _GENTLE, _GENTLEST = 10, 19  # niceness: a server that translates meanwhile comes first, and measuring the speed too
 _MOST_SECONDS = 10.0  # to wait for a process that gets only what other programs leave of the processor
@@ -70,7 +70,7 @@ def compile_early(*groups: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") != "0" or find_spec("numba") is None:
         return
     for group in groups or (ATTENTION, OTHER_STEPS):
-        capability = capabilities.BF16 if group == BF16 else ""
+        capability = {BF16: capabilities.BF16, AMX: capabilities.AMX}.get(group, "")
         if group in _early:
             continue
         if not _can_compile(group):

@@ -26,6 +26,8 @@ class _BFloat(ir.Type):
 
 
 _BF16_VECTOR, _BF16_PAIRS = ir.VectorType(_BFloat(), LANES), ir.VectorType(_BFloat(), 2 * LANES)
+in_order = tuple(range(2 * LANES))  # orders of the values of two vectors in pairs
+line_by_line = tuple(each for lane in range(LANES) for each in (lane, lane + LANES))
 
 
 @intrinsic
@@ -33,7 +35,7 @@ def pair_lines(typing, first, second):
     """Return lanes with a pair of bf16 values each: the lane of `first` and the lane of `second`, rounded to even."""
 
     def code(context, builder, signature, values):
-        return _join(builder, values, [each for lane in range(LANES) for each in (lane, lane + LANES)])
+        return join(builder, values, line_by_line)
 
     return lanes(lanes, lanes), code
 
@@ -53,7 +55,7 @@ def transpose_pairs(typing, source, index, stride, last, pairs, target, target_i
         rows = []
         for at in row_starts(builder, index, stride, last):
             halves = (read(builder, source, at), read(builder, source, builder.add(at, second)))
-            rows.append(_join(builder, halves, list(range(2 * LANES))))
+            rows.append(join(builder, halves, in_order))
         columns = transposed(builder, rows)
         half = LANES // 2
 
@@ -70,10 +72,10 @@ def transpose_pairs(typing, source, index, stride, last, pairs, target, target_i
     return types.void(Floats, *[types.int64] * 4, Floats, types.int64, types.int64), code
 
 
-def _join(builder, halves, order):
+def join(builder, halves, order):
     """Emit two vectors rounded to bf16, their values in an order, as a vector of pairs."""
     first, second = (builder.fptrunc(half, _BF16_VECTOR) for half in halves)
-    both = builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT, 2 * LANES), order))
+    both = builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT, 2 * LANES), list(order)))
     return builder.bitcast(both, FLOAT_VECTOR)
 
 

@@ -1,8 +1,8 @@
 """Whether kernels work with the installed Numba: tested once for its version and this processor, in another process.
 
 Kernels rely on parts of Numba and LLVM that any release may change, see `self_test.py`. After a failure, PyTorch
-computes in place of all kernels, and a warning names what failed. Products of bytes and of bf16 are tested when they
-are first needed; without them, the other kernels are used. The results are stored with the compiled kernels.
+computes in place of all kernels, and a warning names what failed. Products of bytes and of bf16, and AMX, are tested
+when they are first needed; without them, the other kernels are used. The results are stored with the compiled kernels.
 
 This module does not import Numba.
 """
@@ -23,11 +23,12 @@ from typing import NamedTuple
 
 from allyouneed.kernels import disk_cache, processes
 
-IMPORT, COMPILE, BYTES, BF16, STORE, THREADS = CAPABILITIES = (
+IMPORT, COMPILE, BYTES, BF16, AMX, STORE, THREADS = CAPABILITIES = (
     "the import of Numba's internal modules",
     "the compilation of a kernel",
     "the compilation of byte products (AVX-512 VNNI)",
     "the compilation of bf16 products (AVX512_BF16)",
+    "the compilation of bf16 products (AMX)",
     "storing and loading a compiled kernel",
     "starting a kernel on OpenMP's threads",
 )
@@ -38,6 +39,7 @@ _EFFECTS = {  # of a failure
     THREADS: "kernels run on Python's threads, which start more slowly",
     BYTES: "compute_type=int8 is not available, and translation does not use 8-bit products, which are faster",
     BF16: "kernels do not multiply in bf16, which is faster than fp32",
+    AMX: "kernels multiply in bf16 without AMX, which is slower",
 }
 
 CRASHES = (signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
@@ -158,6 +160,7 @@ def _make_tests() -> dict[str, _Test]:
         "": _Test("self-test", "launch"),
         BYTES: _Test("byte-test", "product", BYTES),
         BF16: _Test("bf16-test", "matmul", BF16),
+        AMX: _Test("amx-test", "matmul_amx", AMX),
     }
 
 
@@ -168,7 +171,7 @@ def begin(capability: str = "", kernels: tuple[str, ...] = (), niceness: int = 0
     """Start a test, if it is needed, without waiting for it; for programs that have other work to do first.
 
     Args:
-        capability: BYTES or BF16, or empty for all that every kernel needs.
+        capability: BYTES, BF16 or AMX, or empty for all that every kernel needs.
         kernels: What the process compiles after the test has passed, see `precompile.compile_named`.
         niceness: Of the process.
 
@@ -188,7 +191,7 @@ def work() -> bool:
 
 
 def supports(capability: str) -> bool:
-    """Return whether kernels can multiply BYTES or BF16; the first call may wait for the test, for seconds.
+    """Return whether kernels can multiply BYTES, BF16 or by AMX; the first call may wait for the test, for seconds.
 
     Warns:
         KernelWarning: If it failed, once.
@@ -202,7 +205,7 @@ def passed(capability: str = "") -> bool:
 
 
 def may_work(capability: str = "") -> bool:
-    """Return whether kernels, or BYTES or BF16, work as far as is known, without starting a test."""
+    """Return whether kernels, or BYTES, BF16 or AMX, work as far as is known, without starting a test."""
     found = _tests[capability].known()
     return not _is_disabled() and (found is None or _allows_kernels(found))
 

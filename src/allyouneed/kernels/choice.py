@@ -1,7 +1,8 @@
-"""Whether our own fp32 products or PyTorch's are faster on this processor, measured once for each width.
+"""Whether our own fp32 products or PyTorch's are faster on this processor, and whether bf16 products use AMX.
 
-A measurement takes about a tenth of a second and is stored beside the compiled kernels, under the processor's name. A
-training run stores the results that it uses (`training/products.py`), since the two products round differently.
+The former is measured once for each width, which takes about a tenth of a second, and stored beside the compiled
+kernels, under the processor's name. A training run stores what it uses (`training/products.py`), since products round
+differently.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _ROWS, _REPEATS = 512, 5
 _FASTER = 1.02  # smallest speed-up for which our own products are used
 
 _speedups: dict[int, float] = {}  # by width: time of PyTorch's products relative to ours
+_amx: bool | None = None  # as adopted
 _measuring = threading.Lock()
 
 
@@ -52,6 +54,17 @@ def adopt(found: Mapping[int, float]) -> None:
         raise ValueError(f"speed-ups for the widths {sorted(found)} instead of {WIDTHS}")
     with _measuring:
         _speedups.update(found)
+
+
+def uses_amx() -> bool:
+    """Return whether bf16 products use AMX: as adopted, or wherever it works."""
+    return kernels.has_amx() if _amx is None else _amx
+
+
+def adopt_amx(is_used: bool) -> None:
+    """Use AMX in this process or not, whether or not it works."""
+    global _amx
+    _amx = is_used
 
 
 def _stored(file: Path | None) -> dict[int, float] | None:

@@ -133,6 +133,11 @@ def processor_name() -> str:
     return f"{next(names, platform.machine())} {_hash(text.encode())[:8]}"
 
 
+def lists_instructions(name: str) -> bool:
+    """Return whether the operating system lists instructions of this name, whatever kernels are compiled for."""
+    return name in _processor().split()
+
+
 def _processor() -> str:
     """Return the model and the instruction sets of the processor."""
     try:

@@ -34,11 +34,11 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, front_end_type, FLOAT_VECTOR)
 
 
-def prefetch(builder, pointer, locality=3):
+def prefetch(builder, pointer, locality=3, is_write=False):
     """Emit a prefetch into the L1 cache, with `locality` 2 into the L2 cache; the address need not be valid."""
     kinds = [pointer.type, INT, INT, INT]
     function = declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
-    builder.call(function, [pointer, INT(0), INT(locality), INT(1)])  # for reading, from the data cache
+    builder.call(function, [pointer, INT(int(is_write)), INT(locality), INT(1)])  # the data cache
 
 
 def splat(builder, value):

@@ -5,7 +5,7 @@ Matrices are packed as in BLIS (Van Zee and van de Geijn 2015): the left matrix 
 A panel holds 16 or 32 columns of a block of the depth. The thread that multiplies by it packs it, so that it stays in
 that thread's cache; `tiles.py` multiplies them. In bf16, packing rounds fp32 values to the nearest bf16 value, ties to
 even, and puts two adjacent values of the depth into a word (AVX512_BF16): a block has the same number of words as in
-fp32, twice the depth, and is multiplied in the same time.
+fp32, twice the depth, and is multiplied in the same time. On processors with AMX, `matmul_amx.py` multiplies in bf16.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from allyouneed.kernels import LANES, Mode
+from allyouneed.kernels import LANES, Mode, choice, matmul_amx
 from allyouneed.kernels.bf16 import pair_lines, transpose_pairs
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
@@ -68,17 +68,26 @@ def matmul(
         bias: [columns].
         mode: How the product is written.
         out: Output [rows, columns], which may be columns of a wider matrix; by default a new tensor.
-        bf16: Whether to round `a` and `b` to bf16; only for processors with `target.has_bf16`.
+        bf16: Whether to round `a` and `b` to bf16; only if `kernels.has_bf16`.
 
     Returns:
         `out`.
     """
+    out = torch.empty(len(a), b.shape[1]) if out is None else out
+    if bf16 and choice.uses_amx():
+        matmul_amx.multiply(a, b, bias, mode, out)
+    else:
+        multiply(a, b, bias, mode, out, bf16)
+    return out
+
+
+def multiply(a: Tensor, b: Tensor, bias: Tensor | None, mode: Mode, out: Tensor, bf16: bool = True) -> None:
+    """Compute a @ b + bias without AMX; see `matmul`."""
     (rows, depth), columns = a.shape, b.shape[1]
-    out = torch.empty(rows, columns) if out is None else out
     words = -(-depth // 2) if bf16 else depth
     tiles, panels = -(-rows // ROWS), -(-columns // PANEL)
     packed = torch.empty(tiles * (ROWS * words + LANES * -(-words // DEPTH)))
-    lay_out, lay_out_transposed, multiply = _BF16 if bf16 else _FP32
+    lay_out, lay_out_transposed, multiply_panels = _BF16 if bf16 else _FP32
     if a.stride(1) == 1:
         lay_out(tiles, a, a.stride(0), rows, depth, packed)
     else:
@@ -100,8 +109,7 @@ def matmul(
         panels=panels,
         tiles_of_group=tiles_of_group,
     )
-    multiply(panels * -(-tiles // tiles_of_group), product)
-    return out
+    multiply_panels(panels * -(-tiles // tiles_of_group), product)
 
 
 @kernel_function

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from allyouneed import kernels
 from allyouneed.kernels import capabilities, disk_cache, processes
 from allyouneed.kernels.launch import compile_kernel, load_kernel
-from allyouneed.kernels.names import ALL, BF16, BF16_PRODUCTS, GROUPS
-from allyouneed.kernels.target import has_bf16, has_vnni
+from allyouneed.kernels.names import ALL, AMX, AMX_PRODUCTS, BF16, BF16_PRODUCTS, GROUPS
+from allyouneed.kernels.target import has_amx, has_bf16, has_vnni
+
+_NEEDS = {BF16: has_bf16, AMX: has_amx}  # by group
 
 
 def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> None:
@@ -57,12 +59,13 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
     if has_vnni():
         capabilities.begin(capabilities.BYTES)
     if has_bf16():
-        capabilities.begin(capabilities.BF16)
+        capabilities.begin(capabilities.AMX if has_amx() else capabilities.BF16)
     if not capabilities.work():
         return
     with disk_cache.locked():
         engine, others = ALL
-        precompile((engine, (*others, *(BF16_PRODUCTS if kernels.has_bf16() else ()))), on_cold)
+        bf16 = AMX_PRODUCTS if kernels.has_amx() else BF16_PRODUCTS if kernels.has_bf16() else ()
+        precompile((engine, (*others, *bf16)), on_cold)
         if capabilities.work():
             disk_cache.mark_complete()
 
@@ -88,7 +91,7 @@ def compile_named(names: Sequence[str]) -> None:
         names: Full names of kernels, or groups of `names.py`. The processor may lack the instructions of a group.
     """
     for name in names:
-        if name != BF16 or has_bf16():
+        if name not in _NEEDS or _NEEDS[name]():
             for kernel in GROUPS.get(name, (name,)):
                 compile_kernel(kernel)
         if name in GROUPS:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from allyouneed.kernels import capabilities
-from allyouneed.kernels.capabilities import BF16, BYTES, COMPILE, IMPORT, PASSED, STORE, THREADS
+from allyouneed.kernels.capabilities import AMX, BF16, BYTES, COMPILE, IMPORT, PASSED, STORE, THREADS
 
 _MODULES = ("attention", "launch", "target")
 _SEQUENCES, _LENGTH, _HEADS, _WIDTH = 8, 5, 2, 32
@@ -47,6 +48,8 @@ def main() -> None:
             _test_bytes()
         elif capability == BF16 and modules["target"].has_bf16():
             _test_bf16()
+        elif capability == AMX and modules["target"].has_amx():
+            _test_amx()
         print(PASSED, flush=True)
     except Exception as error:  # any, since they come from inside Numba
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -145,11 +148,24 @@ def _test_bytes() -> None:
 
 def _test_bf16() -> None:
     begin(BF16)
-    matmul = import_module(f"{__package__}.matmul")
+    _check_products(import_module(f"{__package__}.matmul").multiply)
+
+
+def _test_amx() -> None:
+    begin(AMX)
+    if import_module(f"{__package__}.amx").request():  # otherwise it is not used
+        _check_products(import_module(f"{__package__}.matmul_amx").multiply)
+
+
+def _check_products(multiply: Callable[..., None]) -> None:
+    """Check bf16 products of matrices in each order in memory."""
     rows, weight, bias = _factors()
     expected = rows @ weight.T + bias
-    check(matmul.matmul(rows, weight.T, bias, bf16=True), expected, 0.2)
-    check(matmul.matmul(rows.T.contiguous().T, weight.T, bias, bf16=True), expected, 0.2)  # packed in another way
+    for left in (rows, rows.T.contiguous().T):
+        for right in (weight.T, weight.T.contiguous()):
+            out = expected * math.nan
+            multiply(left, right, bias, 0, out)
+            check(out, expected, 0.2)
 
 
 def _factors() -> tuple[Any, Any, Any]:

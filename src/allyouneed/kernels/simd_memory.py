@@ -47,6 +47,17 @@ def prefetch_line(typing, pointer, index):
 
 
 @intrinsic
+def prefetch_to_write(typing, pointer, index):
+    """Start to load the cache line with an element for writing; the element need not exist."""
+
+    def code(context, builder, signature, values):
+        prefetch(builder, pointer_to(builder, FLOAT, *values), is_write=True)
+        return context.get_dummy_value()
+
+    return types.void(Floats, types.int64), code
+
+
+@intrinsic
 def store_lanes(typing, pointer, index, value, first, end):
     """Write the lanes from `first` to before `end`, which may exceed the vector; lane 0 would be at the index."""
 

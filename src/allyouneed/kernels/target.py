@@ -14,7 +14,7 @@ from numba.core.registry import cpu_target
 
 # A dot product of unsigned and signed bytes, which LLVM compiles to the widest registers of the target ("zmm" with
 # AVX-512) and to the VNNI instruction ("vpdpbusd") if the target has it; and the rounding of fp32 to bf16, for which
-# AVX512_BF16 has an instruction ("vcvtneps2bf16").
+# AVX512_BF16 has an instruction ("vcvtneps2bf16"); and a sum of fp16 values ("vaddph"), see `has_amx`.
 _PROBE = """
 declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
 define i32 @sum_of_products(<64 x i8> %a, <64 x i8> %b) {
@@ -27,6 +27,10 @@ define i32 @sum_of_products(<64 x i8> %a, <64 x i8> %b) {
 define <16 x bfloat> @round(<16 x float> %values) {
     %rounded = fptrunc <16 x float> %values to <16 x bfloat>
     ret <16 x bfloat> %rounded
+}
+define <32 x half> @add(<32 x half> %a, <32 x half> %b) {
+    %sum = fadd <32 x half> %a, %b
+    ret <32 x half> %sum
 }
 """
 
@@ -44,6 +48,17 @@ def has_vnni() -> bool:
 def has_bf16() -> bool:
     """Return whether kernels may use the dot products of bf16 pairs of AVX512_BF16."""
     return all(_uses(assembly, "vcvtneps2bf16", "zmm") for assembly in _assemblies())
+
+
+def has_amx() -> bool:
+    """Return whether kernels may use AMX with bf16, if the operating system permits it (`amx.request`).
+
+    A probe of AMX would end the process on a target without it. AVX512_FP16, which all processors with AMX have, takes
+    its place, to exclude processors that are configured by name.
+    """
+    features = _compiled_for()[1].split(",")
+    has_fp16 = all(_uses(assembly, "vaddph", "zmm") for assembly in _assemblies())
+    return has_bf16() and has_fp16 and {"+amx-tile", "+amx-bf16"} <= set(features)
 
 
 def _uses(assembly: str, *words: str) -> bool:

@@ -15,8 +15,8 @@ from allyouneed import kernels
 class Linear(nn.Linear):
     """`torch.nn.Linear` that uses the package's own matrix product where it is faster.
 
-    Under bf16 autocast on a CPU with AVX512_BF16, the package's products round both factors to bf16 and sum in fp32.
-    Input, output, weights and gradients remain fp32.
+    Under bf16 autocast on a CPU with AMX or AVX512_BF16, the package's products round both factors to bf16 and sum in
+    fp32. Input, output, weights and gradients remain fp32.
 
     Args:
         in_features: Width of the input.

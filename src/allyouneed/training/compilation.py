@@ -11,7 +11,7 @@ import torch
 from allyouneed import kernels
 from allyouneed.config import Config
 from allyouneed.config.model_config import ModelConfig
-from allyouneed.kernels.names import ATTENTION, BEAM, BF16, ENCODER, FP32, GROUPS, OTHER_STEPS, SEARCH
+from allyouneed.kernels.names import AMX, ATTENTION, BEAM, BF16, ENCODER, FP32, GROUPS, OTHER_STEPS, SEARCH
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.step import uses_bf16
@@ -45,7 +45,8 @@ class Compilation:
         """Start to compile the kernels of training, while this process prepares the text."""
         if self._is_eligible() and _is_packed(self._config.model):
             is_large = self._config.model.d_model >= _SMALLEST_LARGE
-            products = (BF16,) if self._config.training.precision == "bf16" else (FP32,) if is_large else ()
+            bf16 = AMX if kernels.disk_cache.lists_instructions("amx_bf16") else BF16
+            products = (bf16,) if self._config.training.precision == "bf16" else (FP32,) if is_large else ()
             kernels.background.compile_early(ATTENTION, OTHER_STEPS, *products)
 
     def prepare_training(self) -> None:
@@ -87,7 +88,7 @@ class Compilation:
     def _products(self) -> tuple[str, ...]:
         """Return the groups of products that steps use."""
         if uses_bf16(self._config.training, self._device):
-            return (BF16,)
+            return (AMX if kernels.has_amx() else BF16,)
         return (FP32,) if self._config.model.d_model >= _SMALLEST_LARGE else ()
 
     @contextmanager

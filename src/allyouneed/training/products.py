@@ -36,30 +36,48 @@ def agree_on_products(
     if device.type != "cpu" or training.plain:
         return
     works, in_bf16 = kernels.work(), uses_bf16(training, device)
-    refuse_differences(ranks, {"compiled kernels": works, "products in bf16": in_bf16})
+    has_amx = in_bf16 and kernels.has_amx()
+    refuse_differences(ranks, {"compiled kernels": works, "products in bf16": in_bf16, "AMX": has_amx})
     if not works:
         return
     if in_bf16:
-        show("matrix products: bf16 with fp32 sums (AVX512_BF16)")
+        is_agreed = ranks.share(_uses_amx(record) if ranks.is_first else None)
+        kernels.choice.adopt_amx(is_agreed and has_amx)
+        show(f"matrix products: bf16 with fp32 sums ({'AMX' if kernels.choice.uses_amx() else 'AVX512_BF16'})")
         return
     if training.precision == "bf16":
-        show("matrix products: fp32 instead of bf16, which is slower on this processor (it has no AVX512_BF16)")
+        show("matrix products: fp32 instead of bf16, which is slower on this processor (it has no AMX or AVX512_BF16)")
     if min(model.d_model, model.encoder.d_ff, model.decoder.d_ff) >= min(kernels.choice.WIDTHS):
         speedups = ranks.share(_speedups(record) if ranks.is_first else None)
         kernels.choice.adopt(speedups)
         show(_describe(speedups))
 
 
+def _uses_amx(record: RunRecord) -> bool:
+    """Return whether bf16 products use AMX: as stored, or store whether it works."""
+    stored = _stored(record).get("amx")
+    return _store(record, amx=kernels.has_amx()) if stored is None else bool(stored)
+
+
 def _speedups(record: RunRecord) -> dict[int, float]:
     """Return the stored speed-ups by width, or measure and store them."""
-    processor = kernels.disk_cache.processor_name()
-    stored: dict[str, Any] = record.content.get("products", {})
-    known = {int(width): speedup for width, speedup in stored.get("speedups", {}).items()}
-    if stored.get("processor") == processor and known.keys() == set(kernels.choice.WIDTHS):
+    known = {int(width): speedup for width, speedup in _stored(record).get("speedups", {}).items()}
+    if known.keys() == set(kernels.choice.WIDTHS):
         return known
-    speedups = kernels.choice.speedups()
-    record.update(products={"processor": processor, "speedups": speedups})
-    return speedups
+    return _store(record, speedups=kernels.choice.speedups())
+
+
+def _stored(record: RunRecord) -> dict[str, Any]:
+    """Return what the run stored on this processor."""
+    stored: dict[str, Any] = record.content.get("products", {})
+    return stored if stored.get("processor") == kernels.disk_cache.processor_name() else {}
+
+
+def _store(record: RunRecord, **found: Any) -> Any:
+    """Store one fact, and return its value."""
+    record.update(products={"processor": kernels.disk_cache.processor_name(), **found})
+    [value] = found.values()
+    return value
 
 
 def _describe(speedups: dict[int, float]) -> str:

@@ -197,8 +197,8 @@ def _not_finite_gradients(model: Transformer, ranks: Ranks) -> list[str]:
 def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
     """Return whether `training.precision` means bf16 autocast on this device, which makes it faster.
 
-    A CPU without AVX512_BF16 trains in fp32: PyTorch's bf16 products are slower there. The reference implementation
-    uses them, if bf16 is set.
+    A CPU without AMX or AVX512_BF16 trains in fp32: PyTorch's bf16 products are slower there. The reference
+    implementation uses them, if bf16 is set.
     """
     if device.type == "cpu":
         return training.precision == "bf16" and (training.plain or kernels.has_bf16())
