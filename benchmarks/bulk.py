@@ -1,9 +1,11 @@
 """Translate a large file in several processes, kill some, and compare the result: `python -m benchmarks.bulk [RUN]`.
 
-One process translates the file. Then torchrun starts two processes, of which one is killed with SIGKILL, or all are and
-the command is repeated with another number of processes, whenever a further part of the output is written. Then the
-example for Ray Data translates it, and one of its workers is killed. Outputs must be identical. The result is a dated
-Markdown file in --out or benchmarks/results.
+The ways (`--ways`) are: `one` process; `two` processes of torchrun; `killed`, of which one is killed with SIGKILL, or
+all are and the command is repeated with another number of processes, at the start and whenever a further part of the
+output is written; `ray`, the example for Ray Data, of whose two workers one is killed. Each way first translates a
+tenth of the file without kills, which shows whether memory grows with the file. The exit code is 1 if an output differs
+from that of one process, other files remain, or memory grows. The result is a dated Markdown file in --out or
+benchmarks/results.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ import argparse
 import hashlib
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.measure.machine import machine
@@ -28,7 +30,16 @@ from benchmarks.measure.memory import peak_bytes
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "compat" / "format-2"  # a stored bundle that was trained to reverse letters
+WAYS = {
+    "one": "one process",
+    "two": "torchrun, 2 processes",
+    "killed": "torchrun, killed",
+    "ray": "Ray Data, 2 workers",
+}
 _POLL_SECONDS = 0.05
+_STARTING_SECONDS = 4.0  # in which the processes load the model and meet
+_MOST_GROWTH = 1.2  # of memory, for ten times the lines
+_FEW_LINES = 10_000  # of which the blocks are smaller than those of a large file
 
 
 @dataclass
@@ -38,25 +49,110 @@ class Row:
     Attributes:
         name: How the file was translated.
         kills: What was killed.
-        seconds: Processor seconds of all processes.
+        seconds: Time from the start of the first process to the end of the last one.
+        processor: Processor seconds of all processes.
         peak: Largest peak of resident memory of one process, in bytes.
-        identical: Whether the output equals that of one process, and no other file remains.
+        tenth: The same for a tenth of the lines.
+        problems: How the output differs from that of one process, and other promises that were broken.
     """
 
     name: str
     kills: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    processor: float = 0.0
     peak: int = 0
-    identical: bool = True
+    tenth: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Files:
+    """The input, and the outputs of one process and of another way.
+
+    Attributes:
+        folder: The folder, which contains nothing else.
+        lines: Number of lines of the input.
+    """
+
+    folder: Path
+    lines: int
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "text"
+
+    @property
+    def expected(self) -> Path:
+        return self.folder / "one"
+
+    @property
+    def found(self) -> Path:
+        return self.folder / "found"
+
+    def problems(self) -> list[str]:
+        """Compare the outputs, list files that should not exist, and remove the output."""
+        digests = {hashlib.sha256(path.read_bytes()).digest() for path in (self.found, self.expected)}
+        others = {path.name for path in self.folder.iterdir()} - {"text", "one", "found"}
+        self.found.unlink()
+        differs = ["output DIFFERS"] * (len(digests) > 1)
+        return differs + [f"{name} remains" for name in sorted(others)]
+
+
+class Watched:
+    """A command and its descendants, whose time and memory are added to a row while it runs."""
+
+    def __init__(self, command: Sequence[str], row: Row, **environment: str):
+        paths = os.pathsep.join(filter(None, [str(ROOT / "src"), *sys.path]))
+        more = {"PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", **environment}
+        self._row, self._times, self._start = row, dict[int, float](), time.monotonic()
+        self.process = subprocess.Popen(command, env={**os.environ, **more})
+
+    def until(self, condition: Callable[[], bool]) -> bool:
+        """Wait until a condition is met, and return whether the command has ended before."""
+        while self.process.poll() is None:
+            for each in self.tree():
+                self._row.peak = max(self._row.peak, peak_bytes(each))
+                self._times[each] = max(self._times.get(each, 0.0), _processor_seconds(each))
+            if condition():
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def finish(self) -> None:
+        """Wait for the end of the command, which must succeed."""
+        self.until(lambda: False)
+        self.close()
+        if self.process.returncode:
+            raise SystemExit(f"{self._row.name}: exit code {self.process.returncode}")
+
+    def close(self) -> None:
+        """Add up the time; the command has ended or was killed."""
+        self.process.wait()
+        self._row.seconds += time.monotonic() - self._start
+        self._row.processor += sum(self._times.values())
+
+    def tree(self) -> list[int]:
+        return _tree(self.process.pid)
+
+    def workers(self) -> list[int]:
+        return _children(self.process.pid)
 
 
 def main() -> None:
     args = _arguments()
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
-        source, expected = Path(folder) / "text", Path(folder) / "one"
-        _write_text(source, args.lines, args.seed)
-        rows = [_run_once("one process", _translate(args.run, source, expected))]
-        for row in _others(args, source, expected):
+        whole, tenth = _files(Path(folder, "whole"), args.lines), _files(Path(folder, "tenth"), args.lines // 10)
+        _write_text(whole, args.seed)
+        with open(whole.source, "rb") as text:
+            tenth.source.write_bytes(b"".join(islice(text, tenth.lines)))
+        rows = []
+        for way in dict.fromkeys(["one", *args.ways]):
+            small, row = Row(WAYS[way]), Row(WAYS[way])
+            _run(way, args, tenth, small, kills=0)
+            _run(way, args, whole, row, kills=args.kills)
+            row.tenth = small.peak
+            grows = tenth.lines >= _FEW_LINES and row.peak > _MOST_GROWTH * row.tenth
+            row.problems += small.problems + ["memory GROWS"] * grows
             print(row, flush=True)
             rows.append(row)
     date = time.strftime("%Y-%m-%d")
@@ -64,103 +160,92 @@ def main() -> None:
     path = args.out / f"{date}-bulk.md"
     path.write_text(_page(date, args, rows), encoding="utf-8")
     print(path)
-    sys.exit(not all(row.identical for row in rows))
+    sys.exit(any(row.problems for row in rows))
 
 
-def _others(args: argparse.Namespace, source: Path, expected: Path) -> Iterator[Row]:
-    found = source.with_name("found")
-    row = _run_killed(args, source, found, expected.stat().st_size)
-    yield _compared(row, found, expected)
-    found.unlink()
-    if args.ray:
-        yield _compared(_run_ray(args, source, found, expected.stat().st_size), found, expected)
+def _files(folder: Path, lines: int) -> Files:
+    folder.mkdir()
+    return Files(folder, lines)
 
 
-def _write_text(path: Path, lines: int, seed: int) -> None:
-    """Write short lines of letters, a fifth of them repeated, some empty."""
+def _write_text(files: Files, seed: int) -> None:
+    """Write short lines of letters, a fifth of them different, some empty."""
     rng = random.Random(seed)
-    some = ["", *(" ".join(rng.choices("abcdefgh", k=rng.randint(1, 6))) for _ in range(lines // 5))]
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(f"{rng.choice(some)}\n" for _ in range(lines))
+    some = ["", *(" ".join(rng.choices("abcdefgh", k=rng.randint(1, 6))) for _ in range(files.lines // 5))]
+    with open(files.source, "w", encoding="utf-8") as file:
+        file.writelines(f"{rng.choice(some)}\n" for _ in range(files.lines))
+
+
+def _run(way: str, args: argparse.Namespace, files: Files, row: Row, kills: int) -> None:
+    """Translate in one of the ways, killing processes if it is one in which they are killed."""
+    if way == "one":
+        Watched([sys.executable, *_translate(args.run, files.source, files.expected)], row).finish()
+        return
+    if way == "ray":
+        _run_ray(args, files, row, is_killed=kills > 0)
+    else:
+        _run_torchrun(args, files, row, kills if way == "killed" else 0)
+    row.problems += files.problems()
 
 
 def _translate(run: Path, source: Path, output: Path) -> list[str]:
-    return ["-m", "allyouneed", "translate", str(run), str(source), "-o", str(output), "--lines", "--beam-size", "1"]
+    return ["-m", "allyouneed", "translate", str(run), str(source), "-o", str(output), "--lines"]
 
 
-def _run_once(name: str, arguments: Sequence[str]) -> Row:
-    row = Row(name)
-    process = _start([sys.executable, *arguments])
-    if not _watch(process, row, lambda: False):
-        raise SystemExit(f"{name}: exit code {process.returncode}")
-    return row
-
-
-def _run_killed(args: argparse.Namespace, source: Path, output: Path, size: int) -> Row:
-    """Translate with torchrun; at each of some sizes of the output, kill one process or all."""
-    row, rng = Row("torchrun"), random.Random(args.seed)
-    sizes = [int(size * (kill + rng.random()) / (args.kills + 1)) for kill in range(args.kills)]
-    processes = 2
+def _run_torchrun(args: argparse.Namespace, files: Files, row: Row, kills: int) -> None:
+    """Translate with torchrun; at the start, and at each of some sizes of the output, kill one process or all."""
+    rng, size, processes = random.Random(args.seed), files.expected.stat().st_size, 2
+    sizes = [int(size * (kill - rng.random()) / kills) for kill in range(kills)]  # the first one is negative
     while True:
         launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=100"]
-        process = _start([sys.executable, *launch, *_translate(args.run, source, output)])
-        ended = False
-        while sizes and not ended:
-            written = sizes.pop(0)
-            ended = _watch(process, row, lambda written=written: _size(output) > written)
-            workers = _children(process.pid)
-            if ended or not workers:
-                continue
-            if rng.random() < 0.5:
-                rank = rng.randrange(len(workers))
-                os.kill(workers[rank], signal.SIGKILL)
-                row.kills.append(f"one of {processes}")
-            else:
-                for each in [process.pid, *workers]:
-                    with suppress(ProcessLookupError):
-                        os.kill(each, signal.SIGKILL)
-                process.wait()
-                row.kills.append(f"all {processes}")
-                processes = rng.choice([1, 2, 3])
-                break
+        arguments = _translate(args.run, files.source, files.found)
+        command = Watched([sys.executable, *launch, *arguments], row)
+        if not _disturb(command, files, row, processes, sizes, rng):
+            return command.finish()
+        command.close()
+        processes = rng.choice([1, 2, 3])
+
+
+def _disturb(command: Watched, files: Files, row: Row, processes: int, sizes: list[int], rng: random.Random) -> bool:
+    """Kill processes of torchrun, and return whether all were killed, before the command has ended."""
+    while sizes:
+        written = sizes[0]
+        if command.until(lambda: _size(files.found) > written and len(command.workers()) == processes):  # noqa: B023
+            return False
+        del sizes[0]
+        if written < 0:
+            time.sleep(rng.uniform(0, _STARTING_SECONDS))
+        moment = f"at {_size(files.found) / files.expected.stat().st_size:.0%}"
+        workers = command.workers()
+        if written < 0 or rng.random() < 0.5:
+            _kill(rng.choice(workers))
+            row.kills.append(f"one of {processes} {moment}")
         else:
-            if not ended:
-                _watch(process, row, lambda: False)
-            if process.returncode == 0:
-                return row
-            raise SystemExit(f"torchrun: exit code {process.returncode}")
+            for each in [command.process.pid, *workers]:
+                _kill(each)
+            row.kills.append(f"all {processes} {moment}")
+            return True
+    return False
 
 
-def _run_ray(args: argparse.Namespace, source: Path, output: Path, size: int) -> Row:
+def _run_ray(args: argparse.Namespace, files: Files, row: Row, is_killed: bool) -> None:
     """Translate with the example; when a third of the output is written, kill a worker."""
-    row = Row("Ray Data, 2 workers")
-    example = str(ROOT / "examples" / "ray_translate.py")
-    process = _start([args.ray, example, str(args.run), str(source), str(output), "2"])
-    if not _watch(process, row, lambda: _size(output) > size / 3):
-        workers = [each for each in _tree(process.pid) if "Translate" in _title(each)]
-        os.kill(workers[0], signal.SIGKILL)
-        row.kills.append("one of 2")
-        _watch(process, row, lambda: False)
-    if process.returncode != 0:
-        raise SystemExit(f"Ray: exit code {process.returncode}")
-    return row
+    arguments = [str(ROOT / "examples" / "ray_translate.py"), str(args.run), str(files.source), str(files.found), "2"]
+    home = files.folder.with_name("home")  # Ray writes to the home folder
+    home.mkdir(exist_ok=True)
+    patience = {"RAY_raylet_start_wait_time_s": "300"}  # on a busy machine
+    ray = Watched([args.ray, *arguments], row, HOME=str(home), RAY_USAGE_STATS_ENABLED="0", **patience)
+    size = files.expected.stat().st_size
+    if is_killed and not ray.until(lambda: _size(files.found) > size / 3):
+        workers = [each for each in ray.tree() if "Translate" in _title(each)]
+        _kill(workers[0])
+        row.kills.append(f"one of {len(workers)} at {_size(files.found) / size:.0%}")
+    ray.finish()
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join(filter(None, [str(ROOT / "src"), *sys.path]))
-    more = {"PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", "RAY_USAGE_STATS_ENABLED": "0"}
-    return subprocess.Popen(command, env={**os.environ, **more})
-
-
-def _watch(process: subprocess.Popen[bytes], row: Row, until: Callable[[], bool]) -> bool:
-    """Record the peak of memory until a condition is met; return whether the process has ended."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    while process.poll() is None and not until():
-        row.peak = max([row.peak, *map(peak_bytes, _tree(process.pid))])
-        time.sleep(_POLL_SECONDS)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    row.seconds += after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return process.poll() is not None
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _children(process: int) -> list[int]:
@@ -173,6 +258,13 @@ def _tree(process: int) -> list[int]:
     return [process, *(each for child in _children(process) for each in _tree(child))]
 
 
+def _processor_seconds(process: int) -> float:
+    with suppress(OSError):
+        user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def _title(process: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{process}/cmdline").read_text()
@@ -183,27 +275,29 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _compared(row: Row, found: Path, expected: Path) -> Row:
-    digests = {hashlib.sha256(path.read_bytes()).digest() for path in (found, expected)}
-    row.identical = len(digests) == 1 and {path.name for path in found.parent.iterdir()} == {"text", "one", "found"}
-    return row
-
-
 def _page(date: str, args: argparse.Namespace, rows: Sequence[Row]) -> str:
     shown = [Path(each).name if each.startswith("/") else each for each in sys.argv[1:]]
     lines = [
         f"# Translation of a large file, {date}",
-        f"{machine()}; {args.lines:,} lines of 1 to 6 letters, greedy search, other programs running.",
+        f"{machine()}; {args.lines:,} lines of at most 6 letters.",
         "",
         f"`{' '.join(['python -m benchmarks.bulk', *shown])}`",
         "",
-        "| | killed with SIGKILL | processor seconds | peak memory of a process | output |",
-        "| --- | --- | --- | --- | --- |",
+        "| | killed | seconds | lines/s | processor seconds | peak memory of a process | of a tenth | output |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in rows:
-        same = "identical, no other files" if row.identical else "DIFFERENT"
-        kills = ", ".join(row.kills) or "–"
-        lines.append(f"| {row.name} | {kills} | {row.seconds:,.0f} | {row.peak / 1e6:,.0f} MB | {same} |")
+        result = ", ".join(row.problems) or "identical, no other files"
+        kills, rate = ", ".join(row.kills) or "–", args.lines / row.seconds
+        memory = f"{row.peak / 1e6:,.0f} MB | {row.tenth / 1e6:,.0f} MB"
+        lines.append(
+            f"| {row.name} | {kills} | {row.seconds:,.0f} | {rate:,.0f} | {row.processor:,.0f} | {memory} | {result} |"
+        )
+    lines += [
+        "",
+        "Seconds include the start of all processes, and of Ray. Killed: with SIGKILL, when that much was written. Of",
+        "a tenth: the peak when a tenth of the lines is translated and no process is killed.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -211,12 +305,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", default=TINY)
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--kills", type=int, default=6)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="default: all; ray only with --ray")
+    parser.add_argument("--kills", type=int, default=6, help="in the way `killed`")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ray", metavar="PYTHON", help="an interpreter with Ray; without it, Ray is not tried")
     parser.add_argument("--work", type=Path, help="folder for the files")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.ways = args.ways or [way for way in WAYS if way != "ray" or args.ray]
+    if "ray" in args.ways and not args.ray:
+        parser.error("the way ray needs --ray PYTHON")
+    return args
 
 
 if __name__ == "__main__":

@@ -84,13 +84,15 @@ class Run:
             raise Killed
         SLEEP(0.005)
 
-    def __call__(self, processes: int, killed_after: int | None = None, options=OPTIONS, **more) -> list[str]:
+    def __call__(
+        self, processes: int, killed_after: int | None = None, options=OPTIONS, is_elastic=False, **more
+    ) -> list[str]:
         self.killed_after, self.failed, messages = killed_after, False, []
         self.blocks.clear()
         barrier, shared = threading.Barrier(processes), []
 
         def one(rank: int) -> None:
-            ranks = Threads(rank, processes, barrier, shared) if processes > 1 else None
+            ranks = Threads(rank, processes, barrier, shared) if processes > 1 or is_elastic else None
             try:
                 arguments = {"scores": False, **more}
                 translate_file(
@@ -178,6 +180,15 @@ def test_one_process_begins_and_several_continue(run, expected):
     assert f"{run.output}: continued; 18 lines and 0 later blocks are done" in messages
     assert len(run.blocks) == BLOCKS - 5
     assert run.output.read_bytes() == expected
+
+
+def test_a_single_process_of_torchrun_continues(run, expected):
+    """Torchrun may restart a run of several machines with one of them (`--nnodes 1:3`)."""
+    run(3, killed_after=5)
+    assert any("continued; " in message for message in run(1, is_elastic=True))
+    assert len(run.blocks) < BLOCKS
+    assert run.output.read_bytes() == expected
+    assert not run.leftovers()
 
 
 def stored_parts(run) -> list[Path]:

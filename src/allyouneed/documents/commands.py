@@ -13,7 +13,7 @@ from allyouneed import documents, training, translation
 from allyouneed.command_options import Into
 from allyouneed.errors import UserError
 from allyouneed.terminal import ComputeType, Device, console, say, text
-from allyouneed.training.distributed.launch import reporting_once
+from allyouneed.training.distributed.launch import is_elastic, reporting_once
 from allyouneed.translation.commands import FILES, From, InterThreads, Resume, load_translator
 from allyouneed.translation.search_command import search_command
 
@@ -148,8 +148,9 @@ def translate(
     several = training.announced_ranks() > 1
     if several and is_document and not wants_lines:
         raise UserError("several processes translate lines, not documents: add --lines, or start without torchrun.")
-    processes = training.join_ranks("cpu") if several else None
-    translator = load_translator(runs, target, source, device, inter_threads, compute_type, waits=several or resume)
+    processes = training.join_ranks("cpu") if several or is_elastic() else None  # torchrun may restart fewer processes
+    waits = resume or processes is not None
+    translator = load_translator(runs, target, source, device, inter_threads, compute_type, waits=waits)
     languages = translator.bundle.languages
     terms = translation.read_glossary(glossary, *languages) if glossary else None
     required = translation.Requirements(keep_options(not no_protect, keep_numbers, keep or ()), terms)

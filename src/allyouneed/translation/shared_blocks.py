@@ -118,7 +118,7 @@ class SharedBlocks:
         note = self.note
         if resume and note.stored_digest() is None and not self.parts.digests():
             note.truncate_output()  # raises an error: there is nothing to continue
-        with self.parts.locked(_RESTART_SECONDS if self.processes.count > 1 else 0, report):
+        with self.parts.locked(_RESTART_SECONDS if self.processes != ALONE else 0, report):
             begun = note.stored_digest()
             others = ({begun} if begun else self.parts.digests()) - {note.digest}
             if others:

@@ -122,7 +122,7 @@ class StoredParts:
     def claim(self, first: int) -> bool:
         """Claim the block that begins with a line; False if it is stored or claimed, or the folder was removed."""
         try:
-            os.close(os.open(self._path(first).with_suffix(_CLAIM), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.close(os.open(self._path(first).with_suffix(_CLAIM), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except (FileExistsError, FileNotFoundError):
             return False
         except OSError as error:

@@ -80,7 +80,8 @@ def translate_file(
         as_json: Whether to write a JSON object for each line, with scores.
         interactive: Whether to translate lines as they arrive, from any input.
         requirements: What translations must contain besides `force`; None for the bare model.
-        processes: Processes that share the work and call this function; None for one. See `shared_blocks.py`.
+        processes: Processes that share the work and call this function, and continue it without `resume`; None for one
+            process. See `shared_blocks.py`.
 
     Raises:
         UserError: If a file cannot be read or written, an option is invalid, or the output cannot be resumed.
@@ -88,7 +89,7 @@ def translate_file(
     if output:
         check_output(output, *([source] if source else []))
         compressor(output)  # a missing package is reported before the work
-    processes = processes or ALONE
+    is_shared, processes = processes is not None, processes or ALONE
     is_stream = source is None or (source.exists() and not source.is_file())
     if processes.count > 1 and (is_stream or output is None or (output.exists() and not output.is_file())):
         raise UserError("several processes need an input FILE and an output file (-o FILE), which they share.")
@@ -122,7 +123,7 @@ def translate_file(
             lines_are = f"{unchanged:,} lines are" if unchanged > 1 else "1 line is"
             report(f"{file}: {lines_are} unchanged in the translation; first: line {first:,}")
 
-    if note and source and (processes.count > 1 or (resume and parts_folder(note.output).exists())):
+    if note and source and (is_shared or (resume and parts_folder(note.output).exists())):
         shared = SharedBlocks(source, translate, note, processes)
         with shared.begin(resume, report) as done:
             if processes.rank > 0:
