@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,6 +103,12 @@ def multi30k() -> Path:
 
 def silent() -> Console:
     return Console(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def _exit_code_of_pytest(monkeypatch):
+    """Keep a command that runs in this process from deciding on the exit code of pytest, see `run_app`."""
+    monkeypatch.setattr("allyouneed.terminal.atexit", SimpleNamespace(register=lambda end: end))
 
 
 @pytest.fixture
