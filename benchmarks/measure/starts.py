@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,27 +78,32 @@ def _translate(run: Path, sentence: str, environment: dict[str, str]) -> float:
 
 
 def _train(environment: dict[str, str]) -> float:
-    """Measure until the first step is in the log."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         text, out = Path(name) / "text.tsv", Path(name) / "run"
-        words = [f"{a}{b}" for a in "bdfgklmnprst" for b in "aeiou"]
-        lines = (" ".join(words[(7 * i + j * j) % len(words)] for j in range(3 + i % 9)) for i in range(_PAIRS))
-        text.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines), encoding="utf-8")
+        write_text(text)
         command = [*ALLYOUNEED, "train", "--from", "aa", "--to", "bb", "--train", str(text), "--out", str(out)]
-        settings = [f"training.steps={_STEPS}", "training.log_every=1", "data.vocab_size=400"]
-        started = time.perf_counter()
-        training = subprocess.Popen(
-            [*command, *(word for setting in settings for word in ("--set", setting))],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        log = out / "log.jsonl"
-        while not (log.exists() and '"event": "train"' in log.read_text(encoding="utf-8")):
-            if training.poll() is not None:
-                sys.exit("the training of the start benchmark failed")
-            time.sleep(0.05)
-        seconds = time.perf_counter() - started
-        training.kill()
-        training.wait()
-        return seconds
+        for setting in (f"training.steps={_STEPS}", "training.log_every=1", "data.vocab_size=400"):
+            command += ["--set", setting]
+        return first_step(command, out, environment)
+
+
+def write_text(path: Path) -> None:
+    """Write synthetic text to train on, as a TSV file."""
+    words = [f"{a}{b}" for a in "bdfgklmnprst" for b in "aeiou"]
+    lines = (" ".join(words[(7 * i + j * j) % len(words)] for j in range(3 + i % 9)) for i in range(_PAIRS))
+    path.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines), encoding="utf-8")
+
+
+def first_step(command: Sequence[str], run: Path, environment: dict[str, str]) -> float:
+    """Return the seconds from the start of a training until its log has the first step; it is then ended."""
+    started = time.perf_counter()
+    training = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = run / "log.jsonl"
+    while not (log.exists() and '"event": "train"' in log.read_text(encoding="utf-8")):
+        if training.poll() is not None:
+            sys.exit("the training of the start benchmark failed")
+        time.sleep(0.05)
+    seconds = time.perf_counter() - started
+    training.kill()
+    training.wait()
+    return seconds
