@@ -70,7 +70,7 @@ def measure(size: int, folder: Path, rounds: int) -> list[dict[str, Any]]:
     subprocess.run([*command, "--out", folder / "yes", "--dry-run"], check=True, capture_output=True)
     write_random_store(PreparedData(data["yes"]).train, size)
     shutil.copytree(data["yes"], data["no"])
-    _remove_checksums(PreparedData(data["no"]).train)
+    remove_checksums(PreparedData(data["no"]).train)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in data}
     for number in range(rounds + 1):  # the first one reads the files of the program
         for name, prepared in data.items():
@@ -105,7 +105,8 @@ def write_random_store(folder: Path, size: int) -> None:
     write_store(folder, blocks())
 
 
-def _remove_checksums(store: Path) -> None:
+def remove_checksums(store: Path) -> None:
+    """Rewrite `store.json` as an earlier version wrote it."""
     facts = json.loads((store / STORE).read_text())
     write_sealed(store / STORE, {name: facts[name] for name in ("pairs", "tokens")})
 

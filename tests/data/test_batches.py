@@ -26,12 +26,12 @@ def test_each_epoch_has_each_pair_once_within_the_token_budget(store):
     batches = order.epoch_batches(0)
     assert sorted(np.concatenate(batches).tolist()) == list(range(300))
     for pairs in batches:
-        longest = max((store.source.lengths[pairs] + 1).max(), (store.target.lengths[pairs] + 1).max())
+        longest = max(int(side.lengths_with_end[pairs].max()) for side in (store.source, store.target))
         assert longest * len(pairs) <= 200
 
 
 def test_lengths_in_a_batch_are_similar(store):
-    lengths = store.source.lengths + 1, store.target.lengths + 1
+    lengths = [side.lengths_with_end.astype(int) for side in (store.source, store.target)]
     real = lengths[1].sum()
     padded = sum(lengths[1][pairs].max() * len(pairs) for pairs in token_batches(*lengths, 400))
     assert padded < 1.1 * real

@@ -12,11 +12,11 @@ import torch
 from allyouneed.config import ModelConfig, TrainingConfig
 from allyouneed.data.batches import BatchOrder, Position
 from allyouneed.data.prepared import PreparedData
-from allyouneed.data.store import PairStore, Sentences, open_store, write_store
-from allyouneed.data.store_check import check_store
+from allyouneed.data.store import STORE, open_store, store_facts, write_store
+from allyouneed.data.stored_numbers import checksums
 from allyouneed.data.tokens.token_ids import TokenIds
 from allyouneed.errors import UserError
-from allyouneed.files import read_tensors, tensor_bytes, write_folder
+from allyouneed.files import read_tensors, tensor_bytes, write_folder, write_sealed
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.checkpoint import load_checkpoint, progress, save_checkpoint
 from allyouneed.training.optimizer import make_optimizers
@@ -100,22 +100,27 @@ def test_the_state_of_the_optimizer_fits_the_model(saved, tmp_path):
     ("ids", "offsets", "message"),
     [
         ([4, 3, 4], [0, 1, 3], None),
-        ([4, -1, 4], [0, 1, 3], "ids has a token that is not one of the 5"),
-        ([4, 3, 5], [0, 1, 3], "ids has a token that is not one of the 5"),
+        ([4, -1, 4], [0, 1, 3], "ids: has a number that is not one of the 5 of the vocabulary"),
+        ([4, 3, 5], [0, 1, 3], "ids: has a number that is not one of the 5 of the vocabulary"),
         ([4, 3, 4], [0, 2**40, 3], "offsets does not ascend"),
         ([4, 3, 4], [1, 2, 3], "offsets does not begin at 0"),
         ([4, 3, 4], [0, 1, 2], "offsets does not begin at 0 and end at the last token"),
     ],
 )
-def test_numbers_of_prepared_text_are_in_bounds(ids, offsets, message, tmp_path):
-    side = Sentences(np.array(ids, dtype=np.int32), np.array(offsets))
-    good = Sentences(np.array([4, 3, 4], dtype=np.int32), np.array([0, 1, 3]))
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_numbers_of_prepared_text_are_in_bounds(ids, offsets, message, side, tmp_path):
+    block = TokenIds(np.array([4, 3, 4], dtype=np.int32), np.array([1, 2]))
+    write_store(tmp_path, [(block, block)])
+    for part, numbers, dtype in (("ids", ids, "<i4"), ("offsets", offsets, "<i8")):  # with checksums of their own
+        path = tmp_path / f"{side}.{part}"
+        path.write_bytes(np.array(numbers, dtype=dtype).tobytes())
+        facts = store_facts(tmp_path, "")
+        write_sealed(tmp_path / STORE, {**facts, "crc32": {**facts["crc32"], path.name: checksums(path)}})
     if message is None:
-        return check_store(PairStore(side, good), (5, 5), tmp_path)
-    for name, store in (("source", PairStore(side, good)), ("target", PairStore(good, side))):
-        with pytest.raises(UserError, match=rf"{name}\.{message}.*Delete the prepared text"):
-            check_store(store, (5, 5), tmp_path)
-    return None
+        assert open_store(tmp_path, sizes=(5, 5)).source[1].tolist() == [3, 4]
+        return
+    with pytest.raises(UserError, match=rf"{side}\.{message}.*Delete "):
+        open_store(tmp_path, sizes=(5, 5)).verify()
 
 
 def test_a_position_beyond_the_text(tmp_path):

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from allyouneed.data.mixture import Mixture
-from allyouneed.data.store import PairStore, Sentences
+from allyouneed.data.store import PairStore, Sentences, narrow
 from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD
 from allyouneed.errors import UserError
-
-_PART = 1 << 20  # sentences whose lengths are computed at a time
 
 
 class Batch(NamedTuple):
@@ -62,7 +60,7 @@ class BatchOrder:
     """
 
     def __init__(self, store: PairStore, batch_tokens: int, seed: int, mixture: Mixture | None = None):
-        self.lengths = _with_end(store.source), _with_end(store.target)
+        self.store, self.lengths = store, (store.source.lengths_with_end, store.target.lengths_with_end)
         self.batch_tokens, self.seed, self.mixture = batch_tokens, seed, mixture
         self._epoch = -1
         self._batches: list[np.ndarray] = []
@@ -86,6 +84,7 @@ class BatchOrder:
     def epoch_batches(self, epoch: int) -> list[np.ndarray]:
         """Return all batches of an epoch in order, each as pair indices of shape [pairs]."""
         if epoch != self._epoch:
+            self.store.verify_again()
             random = np.random.default_rng([self.seed, epoch])
             if self.mixture is None:
                 batches = token_batches(*self.lengths, self.batch_tokens, random)
@@ -120,7 +119,7 @@ def token_batches(
     ties = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
     if random is not None:
         random.shuffle(ties)
-    source_lengths, target_lengths = _narrow(source_lengths), _narrow(target_lengths)
+    source_lengths, target_lengths = narrow(source_lengths), narrow(target_lengths)
     # Linear time for 16-bit lengths; one sort by a rank of both lengths was not faster with 10 million pairs.
     order = ties[np.lexsort((source_lengths[ties], target_lengths[ties]))]
     ends = _batch_ends(np.maximum(source_lengths, target_lengths)[order], batch_tokens)
@@ -149,17 +148,6 @@ def _batch_ends(lengths: np.ndarray, batch_tokens: int) -> list[int]:
     return [*ends, len(lengths)]
 
 
-def _with_end(side: Sentences) -> np.ndarray:
-    """Return the tokens of each sentence including EOS, in as few bytes as possible, shape [sentences]."""
-    parts = [np.diff(side.offsets[start : start + _PART + 1]) + 1 for start in range(0, len(side), _PART)]
-    return np.concatenate([_narrow(part) for part in parts] or [np.zeros(0, dtype=np.uint16)])
-
-
-def _narrow(lengths: np.ndarray) -> np.ndarray:
-    """Convert lengths to 16 bits if they fit, which NumPy sorts in linear time."""
-    return lengths.astype(np.uint16 if lengths.max(initial=0) < 2**16 else np.int64, copy=False)
-
-
 def share(pairs: np.ndarray, part: int, parts: int) -> np.ndarray:
     """Return share number `part` of a batch divided into `parts` shares of similar size and lengths."""
     return pairs[part::parts]
@@ -173,12 +161,12 @@ def collate(store: PairStore, pairs: Sequence[int] | np.ndarray) -> Batch:
 
 def _padded(side: Sentences, pairs: np.ndarray, *prefix: int) -> Tensor:
     """Pad all sentences in array operations, shape [pairs, longest]; a Python loop would delay the training step."""
-    lengths, starts, lead = side.lengths_of(pairs), side.offsets[pairs], len(prefix)
+    lengths, lead = side.lengths_of(pairs), len(prefix)
     columns = np.arange(lengths.max(initial=0))
     is_token = columns < lengths[:, None]
     padded = np.full((len(pairs), lead + len(columns) + 1), PAD, dtype=np.int64)
     padded[:, :lead] = prefix
-    padded[:, lead:-1][is_token] = side.ids[(starts[:, None] + columns)[is_token]]
+    padded[:, lead:-1][is_token] = side.ids_of(pairs)
     padded[np.arange(len(pairs)), lead + lengths] = EOS
     return torch.from_numpy(padded)
 

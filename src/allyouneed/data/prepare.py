@@ -34,6 +34,7 @@ from allyouneed.data.tokens.tokenizer_training import describe_size, learn_from_
 from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.data.workers import Workers, usable_cores
 from allyouneed.errors import UserError
+from allyouneed.files import sha256
 from allyouneed.progress import RateLines
 
 _MANY_PAIRS = 50_000  # from which worker processes are faster than one process
@@ -54,6 +55,7 @@ def prepare(
     adjustable: bool = False,
     languages: tuple[str, str] | None = None,
     engine: Engine | None = None,
+    checksum: Callable[[Path], str] = sha256,
 ) -> PreparedData:
     """Train a tokenizer, encode the text and write it to `folder`, unless this has been done before.
 
@@ -74,6 +76,7 @@ def prepare(
             inspected.
         engine: Applies `prepare_block` to blocks of pairs and yields the results in the same order, for example on
             other machines. Default: worker processes, one per core.
+        checksum: Returns the SHA-256 of a file of text.
 
     Returns:
         The prepared data.
@@ -85,7 +88,7 @@ def prepare(
     prepared = PreparedData(folder)
     if prepared.is_complete:
         return prepared
-    origin, contents = origin_of(train, valid, data, languages), contents_of([*train, *(valid or ())])
+    origin, contents = origin_of(train, valid, data, languages), contents_of([*train, *(valid or ())], checksum)
     train, valid = (located(corpora, data.columns, languages) for corpora in (train, valid or ()))
     for note in dict.fromkeys(note for each in (*train, *valid) for note in reading_notes(each.paths, each.columns)):
         say(note)

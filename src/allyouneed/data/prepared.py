@@ -21,7 +21,6 @@ from allyouneed.data.corpora import Corpus, total
 from allyouneed.data.corpus import CorpusReport
 from allyouneed.data.files.opening import stored_in
 from allyouneed.data.store import STORE, PairStore, open_store, store_facts, store_is_complete
-from allyouneed.data.store_check import check_store
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import DamagedFile, UserError
 from allyouneed.files import check_files, read_sealed, sha256, write_file, write_sealed
@@ -90,10 +89,17 @@ class _Content(BaseModel):
 
 
 class PreparedData:
-    """Contents of a RUN's `data` folder; `corpus.json` is written last and marks the folder as complete."""
+    """Contents of a RUN's `data` folder; `corpus.json` is written last and marks the folder as complete.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    Each file is read and verified once, when it is needed first; token ids as `data.store` describes.
+
+    Args:
+        folder: The folder.
+        memory: Bytes up to which the token ids of a store are kept in memory, see `open_store`.
+    """
+
+    def __init__(self, folder: Path, memory: int = 0):
+        self.folder, self._memory = folder, memory
         self.train, self.valid = folder / "train", folder / "valid"
         self.blocks = folder / "blocks"  # finished blocks of text that is being prepared
         self.dropped, self.repaired = folder / "dropped.tsv", folder / "repaired.tsv"
@@ -106,12 +112,12 @@ class PreparedData:
 
     @cached_property
     def train_pairs(self) -> PairStore:
-        """The training pairs; raises `UserError` if the store is damaged or cannot be read."""
+        """The training pairs; raises the errors of `open_store`."""
         return self._open(self.train)
 
     @cached_property
     def valid_pairs(self) -> PairStore:
-        """The validation pairs; raises `UserError` if the store is damaged or cannot be read."""
+        """The validation pairs; raises the errors of `open_store`."""
         return self._open(self.valid)
 
     def identity(self) -> str | None:
@@ -121,7 +127,7 @@ class PreparedData:
             UserError: If a file is missing, damaged or cannot be read.
         """
         stores = [store_facts(folder, self._remedy).get("crc32") for folder in (self.train, self.valid)]
-        sums = {name: value for name, value in self._sums().items() if name not in self._listings}
+        sums = self._sums_used
         return hashlib.sha256(json.dumps([stores, sums]).encode()).hexdigest() if sums and all(stores) else None
 
     def verify(self) -> bool:
@@ -133,8 +139,11 @@ class PreparedData:
         for path in (self.report_file, self.train / STORE, self.valid / STORE):
             if not path.is_file():
                 raise DamagedFile(f"{path}: missing. {self._remedy}")
-        _ = self.train_pairs, self.valid_pairs
-        check_files(self.folder, self._sums(), self._remedy)
+        for store in (self.train_pairs, self.valid_pairs):
+            store.verify()
+        check_files(
+            self.folder, {name: self._sums[name] for name in self._listings if name in self._sums}, self._remedy
+        )
         return self.identity() is not None
 
     def report(self) -> dict[str, dict[str, Any]]:
@@ -145,7 +154,7 @@ class PreparedData:
         Raises:
             UserError: If the file is missing or damaged.
         """
-        content = self._content()
+        content = self._content
         return {"train": content["train"], "valid": content["valid"]}
 
     def corpora(self, part: str = "train") -> list[dict[str, Any]]:
@@ -154,7 +163,7 @@ class PreparedData:
         Raises:
             UserError: If the file is missing or damaged.
         """
-        content = self._content()
+        content = self._content
         return content.get(_CORPORA, {}).get(part) or [content[part]]
 
     def reports(self) -> dict[str, dict[str, Any]]:
@@ -176,8 +185,7 @@ class PreparedData:
         Raises:
             UserError: If its files are missing, damaged or cannot be read.
         """
-        self._check_used()
-        return load_tokenizers(self.folder)
+        return self._tokenizer
 
     def valid_texts(self) -> list[tuple[str, str]]:
         """Read the validation pairs as text, (source, reference).
@@ -185,8 +193,7 @@ class PreparedData:
         Raises:
             UserError: If the file is missing, damaged or cannot be read.
         """
-        self._check_used()
-        return read_typed(self._texts, _Texts, self._remedy).pairs
+        return self._valid_texts
 
     def report_lines(self) -> Iterator[str]:
         """Yield the lines of a readable report on each corpus, and the numbers of all if there are several."""
@@ -206,7 +213,7 @@ class PreparedData:
         Raises:
             UserError: If the folder was prepared from other text or settings, or is damaged.
         """
-        stored = self._content().get(_ORIGIN) or origin
+        stored = self._content.get(_ORIGIN) or origin
         for name, now in origin.items():
             before = stored.get(name, now)
             if before != now:
@@ -225,7 +232,7 @@ class PreparedData:
         Raises:
             UserError: If a file has another content, or cannot be read.
         """
-        stored = self._content().get(_CONTENTS)  # earlier versions did not store it
+        stored = self._content.get(_CONTENTS)  # earlier versions did not store it
         now = contents_of(corpora, checksum)
         for file, before, found in zip(_all_files(corpora), stored or now, now, strict=False):
             if before != found:
@@ -266,20 +273,33 @@ class PreparedData:
         shutil.rmtree(self.blocks, ignore_errors=True)
 
     def _open(self, folder: Path) -> PairStore:
-        store, tokenizer = open_store(folder, self._remedy), self.tokenizer()
-        check_store(store, (len(tokenizer), len(tokenizer.target)), folder)
-        return store
+        tokenizer = self.tokenizer()
+        return open_store(folder, self._remedy, (len(tokenizer), len(tokenizer.target)), self._memory)
 
+    @cached_property
     def _content(self) -> dict[str, Any]:
         return read_sealed(self.report_file, _Content, self._remedy)[0]
 
+    @property
     def _sums(self) -> dict[str, str]:
-        return self._content().get(_SUMS, {})
+        return self._content.get(_SUMS, {})
 
-    def _check_used(self) -> None:
-        """Verify the files that results depend on: not the listings."""
-        sums = {name: value for name, value in self._sums().items() if name not in self._listings}
+    @cached_property
+    def _sums_used(self) -> dict[str, str]:
+        """Checksums of the files that results depend on, which are verified: not the listings."""
+        sums = {name: value for name, value in self._sums.items() if name not in self._listings}
         check_files(self.folder, sums, self._remedy)
+        return sums
+
+    @cached_property
+    def _tokenizer(self) -> AnyTokenizer:
+        _ = self._sums_used
+        return load_tokenizers(self.folder)
+
+    @cached_property
+    def _valid_texts(self) -> list[tuple[str, str]]:
+        _ = self._sums_used
+        return read_typed(self._texts, _Texts, self._remedy).pairs
 
     @property
     def _listings(self) -> tuple[str, str]:

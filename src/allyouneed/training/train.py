@@ -18,7 +18,7 @@ from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.files import MANIFEST, check_folder, recover_all, sha256
+from allyouneed.files import MANIFEST, check_folder, recover_all
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.kernels import background
 from allyouneed.seals import page_is_intact
@@ -38,6 +38,7 @@ from allyouneed.training.loop import Loop
 from allyouneed.training.memory import keep_freed_memory
 from allyouneed.training.patience import metric_of
 from allyouneed.training.planning.agreement import agreed_plans, stored_micro_batches
+from allyouneed.training.planning.available_memory import available_memory
 from allyouneed.training.planning.clock import Stopwatch
 from allyouneed.training.products import agree_on_products
 from allyouneed.training.reporting.log import RunLog
@@ -52,6 +53,8 @@ from allyouneed.translation.evaluation.bleu_tokenizers import unfit_remark
 from allyouneed.untrusted import read_regular
 
 _LARGEST_REPORT = 1 << 28  # bytes
+
+_DATA_SHARE = 16  # part of the available memory that token ids may take
 
 
 def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
@@ -114,7 +117,7 @@ def _train(
     ranks: Ranks,
     compilation: Compilation,
 ) -> Outcome:
-    prepared = PreparedData(resolved.request.data_folder)
+    prepared = PreparedData(resolved.request.data_folder, available_memory(torch.device("cpu")) // _DATA_SHARE)
     compilation.begin()
     if ranks.is_first:
         for folder in ("checkpoints", KEPT):
@@ -174,22 +177,21 @@ def _run(loop: Loop, prepared: PreparedData) -> str:
 
 def _prepare(resolved: ResolvedRequest, prepared: PreparedData, record: RunRecord, log: RunLog) -> None:
     request, data = resolved.request, resolved.config.data
-    adjustable = "data.vocab_size" not in explicit_settings(request)
+    known = KnownChecksums(record.content.get("files"))
     prepare(
         prepared.folder,
         request.train,
         request.valid,
         data,
         log.show,
-        resolved.tokenizer,
-        adjustable,
-        request.languages,
+        tokenizer=resolved.tokenizer,
+        adjustable="data.vocab_size" not in explicit_settings(request),
+        languages=request.languages,
+        checksum=known.of_file,
     )
     if request.data:
         prepared.check_origin(origin_of(request.train, request.valid, data, request.languages))
-        known = KnownChecksums(record.content.get("files"))
-        corpora = [*request.train, *(request.valid or ())]
-        prepared.check_contents(corpora, lambda path: known.of(path, sha256).split()[0])
+        prepared.check_contents([*request.train, *(request.valid or ())], known.of_file)
         if resolved.tokenizer and resolved.tokenizer.files() != prepared.tokenizer().files():
             raise UserError(
                 f"{prepared.folder} was prepared with another tokenizer. Give another folder: --data FOLDER."

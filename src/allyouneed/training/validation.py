@@ -62,7 +62,7 @@ def validation_loss(bundle: Bundle, valid: ValidationSet, training: TrainingConf
     """
     model = bundle.model.eval()
     device = next(model.parameters()).device
-    lengths = valid.store.source.lengths + 1, valid.store.target.lengths + 1
+    lengths = valid.store.source.lengths_with_end, valid.store.target.lengths_with_end
     total, tokens = 0.0, 0
     for pairs in token_batches(*lengths, 4096):
         total += float(batch_loss(model, collate(valid.store, pairs), training, device)[1])

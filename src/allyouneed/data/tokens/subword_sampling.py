@@ -17,6 +17,7 @@ import numpy as np
 from allyouneed.config import DataConfig
 from allyouneed.data.store import PairStore, Sentences
 from allyouneed.data.tokens.sentencepiece_model import Piece, PieceKind, read_model
+from allyouneed.data.tokens.token_ids import ranges
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.kernels.segmentation import NONE, ROOT, draw_segments, merge_units, run
@@ -58,9 +59,9 @@ class SubwordSampler:
             The chosen sentences in this order.
         """
         lengths = sentences.lengths_of(chosen)
-        ids = sentences.ids[_ranges(sentences.offsets[chosen], lengths)].astype(np.int64)
+        ids = sentences.ids_of(chosen).astype(np.int64)
         counts = self._counts[ids]
-        units = self._units[_ranges(self._starts[ids], counts)]
+        units = self._units[ranges(self._starts[ids], counts)]
         ends = _ends(counts)[_ends(lengths)]
         sampled, sampled_lengths = self._segment(units, ends, seeds.astype(np.int64))
         too_long = sampled_lengths > self.max_length
@@ -101,8 +102,7 @@ class PairSampler:
         sides = []
         for number, (sampler, side) in enumerate(zip(self._samplers, (store.source, store.target), strict=True)):
             if sampler is None:
-                lengths = side.lengths_of(pairs)
-                sides.append(Sentences(side.ids[_ranges(side.offsets[pairs], lengths)], _ends(lengths)))
+                sides.append(Sentences(side.ids_of(pairs), _ends(side.lengths_of(pairs))))
             else:
                 sides.append(sampler.sample(side, pairs, sentence_seeds(self.seed, step, pairs, number)))
         return PairStore(*sides)
@@ -152,12 +152,6 @@ def _units(i: int, piece: Piece, ids: dict[str, int]) -> list[int]:
     """Return the ids of a subword's characters; a subword with a character that has no id stays whole."""
     characters = [ids.get(character, -1) for character in piece.text] if piece.kind == PieceKind.NORMAL else [-1]
     return [i] if -1 in characters else characters
-
-
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Concatenate the ranges from each start of each length."""
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def _ends(lengths: np.ndarray) -> np.ndarray:

@@ -29,3 +29,9 @@ def token_ids(sentences: Sequence[Sequence[int]]) -> TokenIds:
     """Concatenate the ids of sentences."""
     lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
     return TokenIds(np.fromiter(chain.from_iterable(sentences), dtype=np.int32, count=int(lengths.sum())), lengths)
+
+
+def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Concatenate the ranges from each start of each length."""
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)

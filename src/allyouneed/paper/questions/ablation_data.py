@@ -52,7 +52,9 @@ def training_facts(folder: Path, data: Path) -> dict[str, Any]:
         "bleu_sentences": min(config.training.bleu_sentences, len(store)),
         "measured_pairs": min(PAIRS, len(store)),
         "sentences": [list(pair) for pair in sample_pairs(bundle.languages, prepared.valid_texts())],
-        "uniform": uniform_entropies(store.source.lengths[:PAIRS] + 1, store.target.lengths[:PAIRS] + 1),
+        "uniform": uniform_entropies(
+            *(side.lengths_with_end[:PAIRS].astype(int) for side in (store.source, store.target))
+        ),
     }
 
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from allyouneed.files import sha256
+
 _SETTLED = 2.0  # seconds since the last change of a file after which another change has another time
 
 
@@ -31,6 +33,10 @@ class KnownChecksums:
         if time.time() - path.stat().st_mtime > _SETTLED and _state(path) == state:
             self._known[state] = computed
         return computed
+
+    def of_file(self, path: Path) -> str:
+        """Return the SHA-256 of a file, of a compressed one that of the compressed file; see `of`."""
+        return self.of(path, sha256).split()[0]
 
     def as_dict(self) -> dict[str, str]:
         """Return all that is known, as `run.json` stores it."""
