@@ -16,7 +16,7 @@ from allyouneed.errors import UserError
 from allyouneed.interruption import Interrupted, raising_interrupts
 from allyouneed.training.distributed import lifeline as module
 from allyouneed.training.distributed.lifeline import Lifeline, PeerError
-from allyouneed.training.distributed.meeting import meet
+from allyouneed.training.distributed.rendezvous import meet
 
 ALIVE = {"interval": 0.02, "missed": 5}
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from allyouneed.training.distributed.launch import announced_ranks
 from allyouneed.training.distributed.lifeline import Lifeline
-from allyouneed.training.distributed.meeting import meet
+from allyouneed.training.distributed.rendezvous import meet
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
