@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 VERSIONS = ("torch", "numba", "numpy", "sentencepiece", "sacrebleu")
+_INSTRUCTIONS = {"avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx512_bf16": "BF16", "amx_tile": "AMX"}
 
 
 def machine() -> str:
@@ -16,8 +17,9 @@ def machine() -> str:
         names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     except OSError:
         names = []
-    flags = "AVX-512" if _has("avx512f") else "AVX2" if _has("avx2") else platform.machine()
-    cores = f"{names[0] if names else platform.processor()} ({flags}), {os.cpu_count()} cores"
+    known = ", ".join(name for flag, name in _INSTRUCTIONS.items() if _has(flag))
+    instructions = known or ("AVX2" if _has("avx2") else platform.machine())
+    cores = f"{names[0] if names else platform.processor()} ({instructions}), {os.cpu_count()} cores"
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
     return f"{cores}; Python {platform.python_version()}, {versions}"
 
