@@ -123,6 +123,7 @@ def test_every_number_has_an_upper_bound(setting, value):
 
 def test_every_setting_is_described_and_bounded():
     settings = {setting.name: setting for setting in list_settings()}
+    assert settings["training.sharding"].allowed == "full, or none"
     assert len(settings) == sum(map(len, Config().model_dump().values()))
     for setting in settings.values():
         assert setting.description

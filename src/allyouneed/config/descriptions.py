@@ -87,7 +87,7 @@ def allowed(field: FieldInfo) -> str:
     choices = [choice for choice in _choices(field) if choice != "none"]
     end = ", or none" if type(None) in _kinds(field) else ""
     if choices:
-        return f"{', '.join(choices[:-1])} or {choices[-1]}{end}"
+        return " or ".join([*filter(None, [", ".join(choices[:-1])]), choices[-1]]) + end
     [kind] = (kind for kind in _kinds(field) if kind is not type(None))
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return f"{get_args(get_args(kind)[0])[1].description}, separated by commas, or none"
