@@ -43,3 +43,15 @@ def test_other_options_are_refused(tmp_path, name, changed):
     facts, other = facts_of(request), facts_of(dataclasses.replace(request, **changed))
     with pytest.raises(UserError, match=rf"^rank 1 on {socket.gethostname()} has {name} = \S+, but rank 0 on .* has "):
         refuse_differences(WithAnother(**other), facts)
+
+
+def test_recipe_files_are_compared_by_content(tmp_path):
+    recipes = []
+    for folder, content in (("a", "steps = 2"), ("b", "steps = 2"), ("c", "steps = 3")):
+        (tmp_path / folder).mkdir()
+        recipes.append(tmp_path / folder / "own.toml")
+        recipes[-1].write_text(f"[training]\n{content}\n")
+    request = toy_request(tmp_path / "text", tmp_path / "run")
+    first, same, other = (facts_of(dataclasses.replace(request, recipe=str(recipe))) for recipe in recipes)
+    assert first == same
+    assert first["--recipe"] != other["--recipe"]

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -43,7 +44,7 @@ def refuse_differences(ranks: Ranks, facts: Mapping[str, object]) -> None:
 
 def facts_of(request: Request) -> dict[str, object]:
     """Return the versions and the options of this process. The paths of text may differ."""
-    start = request.start_from
+    start, recipe = request.start_from, request.recipe
     return {
         "allyouneed": __version__,
         "PyTorch": torch.__version__,
@@ -51,7 +52,7 @@ def facts_of(request: Request) -> dict[str, object]:
         "--from, --to": ", ".join(request.languages),
         "--directions": ", ".join("-".join(each) for each in request.directions),
         "--weights": ", ".join(f"{corpus.weight:g}" for corpus in request.train),
-        "--recipe": request.recipe,
+        "--recipe": sha256(Path(recipe)) if recipe and Path(recipe).is_file() else recipe,
         **{f"--set {name}": value for name, _, value in (each.partition("=") for each in request.settings)},
         "--start-from": sha256(find_bundle(start) / MANIFEST) if start else None,
         "--dry-run": request.dry_run,
