@@ -4,7 +4,9 @@ import torch
 
 pytest.importorskip("numba")
 
+from allyouneed import kernels
 from allyouneed.kernels import Mode
+from allyouneed.kernels.byte_tiles import has_byte_tiles
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.product import (
     Matrix,
@@ -74,6 +76,30 @@ def test_results_without_vnni_are_identical():
 
     run(1, a, rounded, matrix, out)
     assert torch.equal(out, multiply_packed(a, matrix))
+
+
+@pytest.mark.skipif(not (kernels.has_vnni() and has_byte_tiles()), reason="no AMX")
+@pytest.mark.parametrize("rows", [4, 13, 16, 17, 31, 40, 50, 100])
+@pytest.mark.parametrize(("depth", "n"), [(64, 35), (128, 160), (256, 48)])
+def test_results_in_tile_registers_are_identical(rows, depth, n):
+    torch.manual_seed(rows)
+    a, matrix = torch.randn(rows, depth), pack(torch.randn(n, depth), torch.randn(n), in_bytes=True)
+    assert matrix.in_tiles
+    for mode in Mode:
+        onto = torch.randn(rows, matrix.columns)
+        found, expected = (
+            multiply_packed(a, each, mode, onto.clone()) for each in (matrix, matrix.replace(in_tiles=0))
+        )
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("depth", [48, 64])
+def test_tile_registers_need_whole_rows(depth, monkeypatch):
+    for needed in ("has_vnni", "has_byte_tiles"):
+        monkeypatch.setattr(f"allyouneed.kernels.product.{needed}", lambda: True)
+    matrix = pack(torch.randn(16, depth), torch.randn(16), in_bytes=True)
+    assert matrix.in_tiles == (depth == 64)
+    assert not pack(torch.randn(16, depth), torch.randn(16)).in_tiles
 
 
 def test_rounding_errors_are_at_most_half_a_step():

@@ -22,12 +22,14 @@ from allyouneed.kernels.bf16 import in_order, join, line_by_line
 from allyouneed.kernels.lanes import FLOAT_VECTOR, declare
 from allyouneed.kernels.records import FLOAT, LONG, Floats, pointer_to
 from allyouneed.kernels.simd_memory import read, row_starts, transposed
+from allyouneed.kernels.target import has_amx
 
 TILE = LANES * LANES  # words of a tile
 BLOCK = 2 * LANES  # rows and columns of a block of the product; values of the depth in a tile
 _BYTE, _BOTH = ir.IntType(8), range(2)
-_SUMS, _LEFT, _RIGHT = 0, 4, 6  # first register of each kind
-# Palette 1; from byte 16 on, the bytes of a line of each register, and from byte 48 on, its number of lines.
+SUMS, LEFT, RIGHT = 0, 4, 6  # first register of each kind
+_LINES = 48  # byte of the configuration from which on each register has its number of lines
+# Palette 1; from byte 16 on, the bytes of a line of each register.
 _CONFIGURATION = bytes([1, *[0] * 15, *[4 * LANES, 0] * 8, *[0] * 16, *[LANES] * 8, *[0] * 8])
 _SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18  # of Linux on x86-64
 
@@ -40,16 +42,21 @@ def request() -> bool:
 
 
 @intrinsic
-def configure_tiles(typing):
-    """Configure this thread's tile registers."""
+def configure_tiles(typing, rows):
+    """Configure this thread's tile registers; tiles of left matrices and sums have `rows` lines, at most 16."""
 
     def code(context, builder, signature, values):
         kind = ir.ArrayType(_BYTE, len(_CONFIGURATION))
-        configuration = cgutils.global_constant(builder, "tiles", ir.Constant(kind, bytearray(_CONFIGURATION)))
-        _call(builder, "ldtilecfg", builder.bitcast(configuration, ir.PointerType()))
+        with builder.goto_entry_block():
+            configuration = builder.alloca(kind)
+        builder.store(ir.Constant(kind, bytearray(_CONFIGURATION)), configuration)
+        start, count = builder.ptrtoint(configuration, LONG), builder.trunc(values[0], _BYTE)
+        for register in range(RIGHT):
+            builder.store(count, pointer_to(builder, _BYTE, start, LONG(_LINES + register)), align=1)
+        emit(builder, "ldtilecfg", configuration)
         return context.get_dummy_value()
 
-    return types.void(), code
+    return types.void(types.int64), code
 
 
 @intrinsic
@@ -57,7 +64,7 @@ def release_tiles(typing):
     """Release this thread's tile registers."""
 
     def code(context, builder, signature, values):
-        _call(builder, "tilerelease")
+        emit(builder, "tilerelease")
         return context.get_dummy_value()
 
     return types.void(), code
@@ -84,23 +91,23 @@ def multiply_tiles(typing, left, left_step, right, right_step, count, initial, i
 
         def move(name, register, pointer, index, stride):
             address, stride_bytes = pointer_to(builder, FLOAT, pointer, index), builder.mul(stride, LONG(4))
-            _call(builder, name, _BYTE(register), address, stride_bytes)
+            emit(builder, name, _BYTE(register), address, stride_bytes)
 
         def move_sums(name, pointer, stride):
             for i in _BOTH:
                 for j in _BOTH:
                     index = builder.add(builder.mul(stride, LONG(LANES * i)), LONG(LANES * j))
-                    move(name, _SUMS + 2 * i + j, pointer, index, stride)
+                    move(name, SUMS + 2 * i + j, pointer, index, stride)
 
         move_sums("tileloadd64", initial, initial_stride)
         with cgutils.for_range(builder, count) as loop:
             index = builder.mul(loop.index, LONG(TILE))
-            for register, pointer, step in ((_LEFT, left, left_step), (_RIGHT, right, right_step)):
+            for register, pointer, step in ((LEFT, left, left_step), (RIGHT, right, right_step)):
                 for half, at in enumerate((index, builder.add(index, step))):
                     move("tileloadd64", register + half, pointer, at, LONG(LANES))
             for i in _BOTH:
                 for j in _BOTH:
-                    _call(builder, "tdpbf16ps", *map(_BYTE, (_SUMS + 2 * i + j, _LEFT + i, _RIGHT + j)))
+                    emit(builder, "tdpbf16ps", *map(_BYTE, (SUMS + 2 * i + j, LEFT + i, RIGHT + j)))
         move_sums("tilestored64", out, out_stride)
         return context.get_dummy_value()
 
@@ -108,7 +115,10 @@ def multiply_tiles(typing, left, left_step, right, right_step, count, initial, i
     return types.void(Floats, size, Floats, size, size, Floats, size, Floats, size), code
 
 
-def _call(builder, name, *values):
+def emit(builder, name, *values):
+    """Emit an instruction; without AMX nothing, since the code is never reached then."""
+    if not has_amx():
+        return
     function = declare(builder, f"llvm.x86.{name}", ir.VoidType(), [value.type for value in values])
     builder.call(function, values)
 

@@ -127,7 +127,7 @@ def _multiply(part, product: _Product):
     end, width = min(product.rows, begin + product.group_rows), min(BLOCK, columns - column)
     right, right_step = product.right + column // LANES * step, step if width > LANES else 0
     beside: Floats = panel_on_stack()
-    configure_tiles()
+    configure_tiles(LANES)
     for row in range(begin, end, BLOCK):
         height = min(BLOCK, end - row)
         left, left_step = product.left + row // LANES * step, step if height > LANES else 0

@@ -4,8 +4,9 @@ A tile of the result, several rows by 16 or 32 columns, is accumulated in regist
 result is therefore bitwise independent of the rows computed with it.
 
 In 8 bits, each column of the weights is rounded with its own scale when the matrix is packed, and each row with its own
-scale when it is multiplied. The processor multiplies and sums four bytes at a time, exactly (AVX-512 VNNI). One of its
-operands is unsigned: 128 is added to the values of rows, and the sums start from a value that compensates for this.
+scale when it is multiplied. The processor multiplies and sums four bytes at a time (AVX-512 VNNI), or 64 in its tile
+registers (AMX, see `byte_tiles.py`), exactly. One of its operands is unsigned: 128 is added to the values of rows, and
+the sums start from a value that compensates for this.
 
 In 16 bits, which take half the time of fp32, rows and columns are rounded so that their lengths are at most 46,000. A
 sum then fits into 32 bits, by the Cauchy-Schwarz inequality.
@@ -13,6 +14,7 @@ sum then fits into 32 bits, by the Cauchy-Schwarz inequality.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +25,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from allyouneed.kernels import LANES, Mode, has_vnni
+from allyouneed.kernels.byte_tiles import DEPTH, MIN_ROWS, has_byte_tiles, multiply_in_tiles
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, relu, splat
 from allyouneed.kernels.launch import kernel
@@ -49,6 +52,7 @@ class Matrix(Record):
     depth: int
     columns: int  # padded to a multiple of 16
     in_bytes: int
+    in_tiles: int  # whether bytes are multiplied in AMX's tile registers
 
 
 class Rows(NamedTuple):
@@ -67,7 +71,8 @@ def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
         in_bytes: Round the weights to 8 bits, with one scale per column.
     """
     bias, missing = bias.detach(), (0, -len(weight) % LANES)
-    sizes = {"depth": weight.shape[1], "columns": len(weight) + missing[1], "in_bytes": in_bytes}
+    in_tiles = in_bytes and weight.shape[1] % DEPTH == 0 and has_vnni() and has_byte_tiles()
+    sizes = {"depth": weight.shape[1], "columns": len(weight) + missing[1], "in_bytes": in_bytes, "in_tiles": in_tiles}
     if not in_bytes:
         return Matrix(panels=panels(weight), terms=torch.nn.functional.pad(bias, missing), **sizes)
     whole, scale = to_bytes(weight.detach())
@@ -80,7 +85,7 @@ def pack_halves(weight: Tensor, bias: Tensor) -> Matrix:
     """Pack a weight matrix [columns, depth], columns a multiple of 16, rounded to 16 bits with one scale per column."""
     whole, scale = to_halves(weight.detach())
     terms = torch.stack([bias.detach(), scale, torch.zeros(len(bias))])
-    sizes = {"depth": weight.shape[1], "columns": len(weight), "in_bytes": False}
+    sizes = {"depth": weight.shape[1], "columns": len(weight), "in_bytes": False, "in_tiles": False}
     return Matrix(panels=panels(whole.view(torch.int32)), terms=terms, **sizes)
 
 
@@ -215,6 +220,8 @@ def make_tile(rows: int, vectors: int, bits: int, vnni: bool | None = None):
     """
     positions = [(row, v) for row in range(rows) for v in range(vectors)]
     element, kind = (INT, INT_VECTOR) if bits < 32 else (FLOAT, FLOAT_VECTOR)
+    # Integer sums may be split, so that more of them are computed at a time; the depth is a multiple of 4 words.
+    splits = 4 if bits < 32 and rows == 1 else 1
 
     @intrinsic
     def tile(typing, a, a_stride, panel, depth, terms, n, out, out_stride, mode):
@@ -236,16 +243,24 @@ def make_tile(rows: int, vectors: int, bits: int, vnni: bool | None = None):
                     return _sum_of_integers(builder, has_vnni() if vnni is None else vnni, bits, summed, one, column)
                 return call_on_lanes(builder, "llvm.fmuladd", FLOAT_VECTOR, splat(builder, one), column, summed)
 
-            whole = depth.type
+            whole, zero = depth.type, ir.Constant(kind, None)
             initial = read_vectors(kind, terms, n, whole(2 if bits < 32 else 0))
-            sums = [[cgutils.alloca_once_value(builder, begin) for begin in initial] for _ in range(rows)]
-            with cgutils.for_range(builder, depth) as loop:
-                columns = read_vectors(kind, panel, whole(LANES * vectors), loop.index)
-                for row in range(rows):
-                    one = read(element, a, a_stride, whole(row), loop.index)
-                    for summed, column in zip(sums[row], columns, strict=True):
-                        builder.store(multiply_add(builder.load(summed), one, column), summed)
-            products = [builder.load(sums[row][v]) for row, v in positions]
+            sums = [
+                [[cgutils.alloca_once_value(builder, zero if i else begin) for begin in initial] for _ in range(rows)]
+                for i in range(splits)
+            ]
+            with cgutils.for_range(builder, builder.udiv(depth, whole(splits))) as loop:
+                for i in range(splits):
+                    word = builder.add(builder.mul(loop.index, whole(splits)), whole(i))
+                    columns = read_vectors(kind, panel, whole(LANES * vectors), word)
+                    for row in range(rows):
+                        one = read(element, a, a_stride, whole(row), word)
+                        for summed, column in zip(sums[i][row], columns, strict=True):
+                            builder.store(multiply_add(builder.load(summed), one, column), summed)
+            products = []
+            for row, v in positions:
+                parts = [builder.load(each[row][v]) for each in sums]
+                products.append(functools.reduce(builder.add, parts))
             if bits < 32:
                 bias, scales = (read_vectors(FLOAT_VECTOR, terms, n, whole(term)) for term in (0, 1))
                 row_scales = [splat(builder, read(FLOAT, a, a_stride, whole(row), depth)) for row in range(rows)]
@@ -328,7 +343,10 @@ def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
     if rounded:
         words = depth // 4
         a_rounded, panels = Rows(rounded, words + 1), matrix.panels + begin * words
-        _multiply_bytes(a_rounded, rows, panels, words, terms, columns, width, out, mode)
+        if matrix.in_tiles and rows >= MIN_ROWS:
+            multiply_in_tiles(a_rounded, rows, panels, words, terms, columns, width, out, mode)
+        else:
+            _multiply_bytes(a_rounded, rows, panels, words, terms, columns, width, out, mode)
     else:
         multiply_floats(Rows(a, depth), rows, matrix.panels + begin * depth, depth, terms, columns, width, out, mode)
 

@@ -142,8 +142,11 @@ def _expected_attention(inputs: np.ndarray) -> np.ndarray:
 def _test_bytes() -> None:
     begin(BYTES)
     product = import_module(f"{__package__}.product")
-    rows, weight, bias = _factors()
-    check(product.multiply_packed(rows, product.pack(weight, bias, in_bytes=True)), rows @ weight.T + bias, 0.5)
+    rows, weight, bias = _factors(depth=64)
+    matrix = product.pack(weight, bias, in_bytes=True)
+    for in_tiles in {False, matrix.in_tiles}:
+        found = product.multiply_packed(rows, matrix.replace(in_tiles=in_tiles))
+        check(found, rows @ weight.T + bias, 0.5)
 
 
 def _test_bf16() -> None:
@@ -168,6 +171,6 @@ def _check_products(multiply: Callable[..., None]) -> None:
             check(out, expected, 0.2)
 
 
-def _factors() -> tuple[Any, Any, Any]:
+def _factors(depth: int = _WIDTH) -> tuple[Any, Any, Any]:
     torch = import_module("torch")
-    return torch.randn(16, _WIDTH), torch.randn(48, _WIDTH), torch.randn(48)
+    return torch.randn(16, depth), torch.randn(48, depth), torch.randn(48)

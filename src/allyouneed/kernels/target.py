@@ -51,14 +51,14 @@ def has_bf16() -> bool:
 
 
 def has_amx() -> bool:
-    """Return whether kernels may use AMX with bf16, if the operating system permits it (`amx.request`).
+    """Return whether kernels may use AMX with bf16 and bytes, if the operating system permits it (`amx.request`).
 
     A probe of AMX would end the process on a target without it. AVX512_FP16, which all processors with AMX have, takes
     its place, to exclude processors that are configured by name.
     """
     features = _compiled_for()[1].split(",")
     has_fp16 = all(_uses(assembly, "vaddph", "zmm") for assembly in _assemblies())
-    return has_bf16() and has_fp16 and {"+amx-tile", "+amx-bf16"} <= set(features)
+    return has_bf16() and has_fp16 and {"+amx-tile", "+amx-bf16", "+amx-int8"} <= set(features)
 
 
 def _uses(assembly: str, *words: str) -> bool:

@@ -12,7 +12,7 @@ from allyouneed.translation.engine.screen import (
     screen_weights,
     screen_workspace,
 )
-from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens
+from allyouneed.translation.engine.top_tokens import CHUNK_STRIDE, NextTokens
 
 
 class Model(Record):
@@ -42,7 +42,7 @@ def screened(weight, bias, hidden, count, scores):
     rows, depth = hidden.shape
     coarse, fine = (screen_weights(weight, bias, bits) for bits in (8, 16))
     model = Model(screen=coarse, fine_screen=fine, d_model=depth, end=3)
-    work = Work(hidden=hidden, logits=torch.empty(rows, CHUNK), screen=screen_workspace(rows, depth, count))
+    work = Work(hidden=hidden, logits=torch.empty(rows, CHUNK_STRIDE), screen=screen_workspace(rows, depth, count))
     top = NextTokens(
         count=count,
         with_scores=scores,

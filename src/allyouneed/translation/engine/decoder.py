@@ -75,7 +75,7 @@ class Workspace(Record):
     addresses: Longs  # [parts, scores_size]: addresses of a row's keys and values in a layer
     rounded: Floats | None  # [parts, rounded_size]: rows in bytes
     rounded_size: int
-    logits: Floats  # fp32 [rows, CHUNK]: of some tokens at a time
+    logits: Floats  # fp32 [rows, CHUNK_STRIDE]: of some tokens at a time
     screen: ScreenWorkspace | None
 
 

@@ -25,7 +25,7 @@ from allyouneed.translation.engine.engine_cache import EngineCache
 from allyouneed.translation.engine.greedy import step
 from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.engine.screen import MOST_SCREENED, screen_workspace
-from allyouneed.translation.engine.top_tokens import CHUNK, NextTokens
+from allyouneed.translation.engine.top_tokens import CHUNK_STRIDE, NextTokens
 from allyouneed.translation.engine.weights import decoder_weights, encoder_weights, pad_width
 from allyouneed.translation.engine.whole_search import (
     PART,
@@ -175,7 +175,7 @@ class Engine:
             scores=_floats(parts[0] * model.heads, scores_size),
             scores_size=scores_size,
             addresses=np.empty((parts[0], scores_size), dtype=np.int64),
-            logits=_floats(rows, CHUNK),
+            logits=_floats(rows, CHUNK_STRIDE),
             screen=screen_workspace(rows, model.d_model, screened) if has_screen else None,
             **self._rounded(*parts),
         )

@@ -46,7 +46,7 @@ from allyouneed.kernels.simd import (
     round_half_even,
 )
 from allyouneed.kernels.simd_memory import load, store
-from allyouneed.translation.engine.top_tokens import CHUNK, insert_token
+from allyouneed.translation.engine.top_tokens import CHUNK, CHUNK_STRIDE, insert_token
 
 MOST_SCREENED = 32  # maximum number of top tokens for which screening is worthwhile
 LEAST_SCORED = 8  # minimum number of top tokens for normalisers in 16 bits, since the others are inexact
@@ -210,7 +210,7 @@ def screen_top_tokens(model, top, work, first, rows):
     screen, depth, count, weights = work.screen, model.d_model, top.count, model.screen
     if top.with_scores:
         weights = model.fine_screen
-    hidden, logits, padded = work.hidden + first * depth, work.logits + first * CHUNK, weights.matrix.columns
+    hidden, logits, padded = work.hidden + first * depth, work.logits + first * CHUNK_STRIDE, weights.matrix.columns
     rounded = screen.rounded + first * (depth // 2 + 1)
     size = _round_hidden(hidden, rows, depth, top.with_scores, rounded)
     for row in range(first, first + rows):
@@ -231,11 +231,11 @@ def screen_top_tokens(model, top, work, first, rows):
     for begin in range(0, padded, CHUNK):
         width = min(CHUNK, padded - begin)
         if top.with_scores:
-            multiply_halves(rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK), Mode.SET)
+            multiply_halves(rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK_STRIDE), Mode.SET)
         else:
-            multiply_columns(hidden, rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK), Mode.SET)
+            multiply_columns(hidden, rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK_STRIDE), Mode.SET)
         for row in range(rows):
-            line = logits + row * CHUNK
+            line = logits + row * CHUNK_STRIDE
             if top.with_scores:
                 _add_exponentials(screen, top, first + row, line, width)
             _collect(weights, screen, first + row, count, line, begin, width)

@@ -12,6 +12,7 @@ from allyouneed.kernels.simd_memory import load
 from allyouneed.translation.engine.layers import offset
 
 CHUNK = 512  # tokens whose logits are computed and compared at a time
+CHUNK_STRIDE = CHUNK + LANES  # from row to row; at a power of two, all rows would compete for a few lines of the cache
 
 
 class NextTokens(Record):
@@ -59,7 +60,7 @@ def _merge(top, row, line, begin, width):
 def find_top_tokens(model, top, work, part, first, count):
     """Find the most likely next tokens of `count` rows of `work.hidden`, starting at row `first`."""
     vocab_size, d_model, end = model.vocab_size, model.d_model, model.end
-    hidden, logits = work.hidden + first * d_model, work.logits + first * CHUNK
+    hidden, logits = work.hidden + first * d_model, work.logits + first * CHUNK_STRIDE
     rounded = round_rows(hidden, count, d_model, offset(work.rounded, part * work.rounded_size))
     for row in range(first, first + count):
         top.normalisers[row] = 0.0
@@ -69,9 +70,9 @@ def find_top_tokens(model, top, work, part, first, count):
     for begin in range(0, vocab_size, CHUNK):
         width = min(CHUNK, vocab_size - begin)
         padded = pad_to_lanes(width)
-        multiply_columns(hidden, rounded, count, model.output, begin, padded, Rows(logits, CHUNK), Mode.SET)
+        multiply_columns(hidden, rounded, count, model.output, begin, padded, Rows(logits, CHUNK_STRIDE), Mode.SET)
         for row in range(count):
-            line = logits + row * CHUNK
+            line = logits + row * CHUNK_STRIDE
             for j in range(width, padded):
                 line[j] = MASKED
             for j in range(model.num_forbidden):
