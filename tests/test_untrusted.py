@@ -123,7 +123,7 @@ def test_pipes_and_devices_are_not_read(make, tmp_path):
     make(tmp_path / "config.json")
     with pytest.raises(OSError, match="not a regular file"):
         read_regular(tmp_path / "config.json")
-    with pytest.raises(UserError, match=r"config\.json: (is )?(not a regular file|invalid argument)"):
+    with pytest.raises(UserError, match=r"config\.json: missing or not readable \(not a regular file\)"):
         read_tensors(tmp_path / "config.json")
     for function in (describe_model, verify_checksums, lambda path: import_bundle("marian", [path], tmp_path / "run")):
         with pytest.raises(UserError, match=r"config\.json: is a pipe or a device"):

@@ -307,7 +307,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return tensors_from_bytes(read_regular(path))
     except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
+        raise cannot_read(path, error, "Get it again.") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a safetensors file ({_line(error)}).") from error
 

@@ -256,7 +256,7 @@ def count_elements(path: Path) -> int:
         check_memory(path, size)
         return sum(map(math.prod, shapes))
     except OSError as error:
-        raise UserError(f"{path}: {_reason(error)}.") from error
+        raise cannot_read(path, error, "Get it again.") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error) as error:
         raise UserError(f"{path}: not a safetensors file ({_line(error)}).") from error
 

@@ -114,7 +114,7 @@ def test_missing_zstandard_is_explained(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["folder", "folder.gz"])
 def test_a_folder_is_not_a_file(tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=rf"{name}: cannot be read \(is a directory\)"):
+    with pytest.raises(UserError, match=rf"{name}: missing or not readable \(is a directory\)\. Give a file"):
         list(read_lines(tmp_path / name))
 
 

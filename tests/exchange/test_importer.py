@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from allyouneed import exchange
 from allyouneed.bundle import load_bundle
 from allyouneed.errors import UserError
 from allyouneed.exchange.hugging_face.export import export_marian
@@ -86,6 +87,18 @@ def test_an_export_can_be_repeated(export, tmp_path):
     with pytest.raises(UserError, match="already exists"):
         export(other, tmp_path)
     assert files(tmp_path) == before
+
+
+def test_an_export_that_cannot_be_loaded_is_one_line(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("File model.bin is incomplete:\nfailed to read")
+
+    monkeypatch.setattr(exchange, "marian_translator", fail)
+    with pytest.raises(
+        UserError, match=r"out: written, but it cannot be loaded .*incomplete: failed to read\)\. Keep it"
+    ):
+        exchange.export_bundle(POST_NORM, "marian", tmp_path / "out")
+    check_folder(tmp_path / "out", ["model.safetensors"], "")
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

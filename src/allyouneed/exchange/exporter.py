@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from allyouneed import exchange  # lazy: loads a format's module and the other system's package on first use
 from allyouneed.bundle import Bundle, load_bundle
@@ -18,6 +22,7 @@ from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, choose_token
 from allyouneed.translation.evaluation.metrics import corpus_scores
 from allyouneed.translation.reference_outputs import translate_references
 
+_LONGEST_REASON = 200  # characters
 FORMATS = ("ctranslate2", "marian", "marian-native", "argos")
 
 
@@ -96,17 +101,33 @@ def _export(bundle: Bundle, format: str, folder: Path, quantization: str | None)
     """Write the folder and load the exported model; None if the other system is not installed."""
     if format == "ctranslate2":
         exchange.export_ctranslate2(bundle, folder, quantization)
-        return exchange.ctranslate2_translator(folder, bundle)
+        with _loading(folder):
+            return exchange.ctranslate2_translator(folder, bundle)
     if format == "argos":
         exchange.export_argos(bundle, folder, quantization)
-        return exchange.argos_translator(folder, bundle)
+        with _loading(folder):
+            return exchange.argos_translator(folder, bundle)
     if format == "marian-native":
         exchange.export_marian_native(bundle, folder)
         marian = find_marian()
         return marian_native_translator(folder, bundle, marian) if marian else None
     load = exchange.marian_translator  # raises before anything is written if transformers is not installed
     exchange.export_marian(bundle, folder)
-    return load(folder, bundle)
+    with _loading(folder):
+        return load(folder, bundle)
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    """Convert the exceptions of other systems when the disk has an error while they load an exported model."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise UserError(
+            f"{folder}: written, but it cannot be loaded to compare translations ({reason}). Keep it, check the disk, "
+            "then run the same command again."
+        ) from error
 
 
 def _sentences(bundle: Bundle, test: Sequence[Path] | None, target: str | None) -> tuple[list[str], list[str], str]:
@@ -133,7 +154,8 @@ def _sentences(bundle: Bundle, test: Sequence[Path] | None, target: str | None) 
 def _logit_line(bundle: Bundle, folder: Path, sources: Sequence[str]) -> str:
     tokenizer = bundle.tokenizer.target
     targets = [tokenizer.decode(tokenizer.ids(tokens)) for tokens in translate_references(bundle, sources, 1)]
-    difference = exchange.largest_logit_difference(folder, bundle, sources, targets)
+    with _loading(folder):
+        difference = exchange.largest_logit_difference(folder, bundle, sources, targets)
     return f"largest logit difference: {difference:.1e}"
 
 

@@ -17,6 +17,7 @@ from allyouneed.data.files.opening import is_zip
 from allyouneed.data.files.selection import Selection, closeness
 from allyouneed.errors import UserError
 from allyouneed.languages import canonical_code
+from allyouneed.untrusted import cannot_read
 from allyouneed.zip_files import open_zip
 
 SPLITS = {
@@ -54,7 +55,7 @@ def contents(path: Path, split: str | None = None) -> list[Path]:
     try:
         files = sorted(file for file in path.rglob("*") if file.is_file() and _has_text(file.relative_to(path)))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+        raise cannot_read(path, error, "Give a file.") from error
     files = [file for file in files if not _is_left_out(file)]
     if not files:
         raise UserError(f"{path}: a folder without files of text. Give the files, or their folder.")

@@ -18,6 +18,7 @@ from zipfile import BadZipFile, ZipFile
 
 from allyouneed.data.files.compression import damage_reported, decompressed
 from allyouneed.errors import UserError
+from allyouneed.untrusted import cannot_read
 from allyouneed.zip_files import open_zip
 
 CHUNK = 1 << 17  # larger blocks of memory take longer to get
@@ -37,7 +38,7 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file.") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+        raise cannot_read(path, error, "Give a file.") from error
 
 
 @contextmanager

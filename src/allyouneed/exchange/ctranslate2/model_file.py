@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from allyouneed.errors import UserError
-from allyouneed.untrusted import open_regular
+from allyouneed.untrusted import cannot_read, open_regular
 
 WEIGHTS, CONFIG = "model.bin", "config.json"
 VOCABULARIES = tuple(f"{side}_vocabulary.{kind}" for side in ("shared", "source", "target") for kind in ("json", "txt"))
@@ -101,8 +101,8 @@ def _mapped(path: Path) -> memoryview:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
+    except OSError as error:
+        raise cannot_read(path, error, REMEDY) from error
 
 
 def read_model(folder: ModelFolder) -> ModelFile:

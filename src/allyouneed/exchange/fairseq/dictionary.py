@@ -7,7 +7,7 @@ from pathlib import Path
 from allyouneed.data.tokens.vocabulary import Vocabulary
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.imported_vocabulary import ImportedVocabulary
-from allyouneed.untrusted import read_regular
+from allyouneed.untrusted import cannot_read, read_regular
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in the order of their rows
 _START, _PAD, _END, _UNKNOWN = range(4)
@@ -25,7 +25,9 @@ def read_dictionary(path: Path) -> list[str]:
     """
     try:
         lines = read_regular(path, _MOST_BYTES).decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise cannot_read(path, error, "Give dict.LANGUAGE.txt of fairseq-preprocess.") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     names, seen = list(_SPECIAL), set(_SPECIAL)
     for number, line in enumerate(lines, 1):

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch._utils import IMPORT_MAPPING, NAME_MAPPING
 
 from allyouneed.errors import UserError
-from allyouneed.untrusted import open_regular
+from allyouneed.untrusted import cannot_read, open_regular
 
 _MAX_BYTES = 64 * 2**30
 _MAX_PICKLE = 256 * 2**20  # of a zip archive, in which the numbers of tensors are separate files
@@ -97,7 +97,7 @@ def read_checkpoint(path: Path, stand_ins: Collection[str] = ("argparse.Namespac
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}).") from error
+        raise cannot_read(path, error, "Get the file again.") from error
     except Exception as error:  # whatever nonsense makes pickle or zipfile raise
         raise _damaged(path) from error
     kinds: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(_stand_in(name), name) for name in found]
