@@ -32,6 +32,7 @@ import torch
 
 from allyouneed.bundle import build_model, load_bundle, save_bundle
 from allyouneed.config import load_recipe
+from benchmarks.measure.hostile.command_files import command_files
 from benchmarks.measure.hostile.runner import REFUSED, USED, Found, run
 from benchmarks.measure.hostile.samples import Sample, samples
 from tests.compat import POST_NORM
@@ -71,7 +72,8 @@ def main() -> int:
     end, failures = time.monotonic() + 60 * arguments.minutes, Counter[str]()
     with tempfile.TemporaryDirectory() as temporary:
         chosen = arguments.only.split(",")
-        found = {k: each for k, each in samples(Path(temporary)).items() if any(text in k for text in chosen)}
+        every = {**samples(Path(temporary)), **command_files(Path(temporary))}
+        found = {name: each for name, each in every.items() if any(text in name for text in chosen)}
         for sample in found.values():
             _warm_up(sample)
         rows = {name: Row() for name in found}

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from allyouneed.files import MANIFEST, sha256
 from benchmarks.measure.hostile.binary import changed_archive, changed_ids, changed_pieces, changed_tensors
-from benchmarks.measure.hostile.values import changed_bytes, changed_json, changed_lines, json_of, replaced
+from benchmarks.measure.hostile.values import (
+    changed_bytes,
+    changed_json,
+    changed_json_lines,
+    changed_lines,
+    json_of,
+    replaced,
+)
 from tests.fuzz.mutations import mutated
 
 _LARGEST = 1 << 24  # bytes of a file whose content is changed
@@ -98,7 +105,7 @@ def changed(name: str, data: bytes, chance: random.Random) -> bytes:
     if chance.random() < 0.85:
         if (content := json_of(data)) is not None:
             return changed_json(content, chance)
-        for change in (changed_tensors, changed_pieces, changed_lines):
+        for change in (changed_tensors, changed_pieces, changed_json_lines, changed_lines):
             if (found := change(data, chance)) is not None:
                 return found
     return changed_bytes(data, chance)

@@ -118,6 +118,18 @@ def changed_lines(data: bytes, chance: random.Random) -> bytes | None:
     return b"\n".join(lines)
 
 
+def changed_json_lines(data: bytes, chance: random.Random) -> bytes | None:
+    """Change one of several lines of JSON; None if there are not several."""
+    lines = data.split(b"\n")
+    rows = [row for row, line in enumerate(lines) if json_of(line) is not None]
+    if len(rows) < 2:
+        return None
+    row = chance.choice(rows)
+    content = json_of(lines[row])
+    lines[row] = changed_json(content, chance) if chance.random() < 0.5 else replaced(content, chance.randrange(10**6))
+    return b"\n".join(lines)
+
+
 def changed_bytes(data: bytes, chance: random.Random) -> bytes:
     """Cut, lengthen or overwrite data, or flip bits."""
     kind = chance.randrange(7)
