@@ -56,7 +56,7 @@ def test_a_damaged_usage_file_is_reported(tmp_path):
     file = tmp_path / "keys.json"
     add_key(file, "anna")
     (tmp_path / "keys.usage.json").write_text('{"month": "2026-1')
-    with pytest.raises(UserError, match=r"keys.usage.json: cannot read the monthly usage"):
+    with pytest.raises(UserError, match=r"keys\.usage\.json: damaged, .*Delete the file to restart this month"):
         AccessControl(file)
 
 

@@ -158,6 +158,25 @@ def test_a_repeated_pair_and_a_damaged_glossary_are_refused(tmp_path):
     assert store.all("me") == []
 
 
+@pytest.mark.parametrize("content", [b"\xff\tb\n", b"a\n", b"a\tb\tc\n", None])
+def test_damaged_entries_of_a_glossary_are_an_error_of_the_server(content, tmp_path):
+    store, pair = GlossaryStore(tmp_path, 1000), ("aa", "bb")
+    stored = store.create("me", "n", [(pair, [Entry("a", "b")])])
+    table = tmp_path / "me" / stored.glossary_id / "aa_bb.tsv"
+    table.unlink()
+    if content is not None:
+        table.write_bytes(content)
+    for use in (
+        lambda: store.entries("me", stored.glossary_id, pair),
+        lambda: store.load("me", [stored.glossary_id], pair),
+        lambda: store.update("me", stored.glossary_id, None, {pair: [Entry("c", "d")]}, True),
+    ):
+        with pytest.raises(ApiError, match="could not be stored or read") as caught:
+            use()
+        assert caught.value.status == 503
+    store.delete("me", stored.glossary_id)
+
+
 def test_a_full_or_read_only_disk_is_an_error_of_the_server(tmp_path):
     (tmp_path / "me").write_text("a file, not a folder")
     with pytest.raises(ApiError, match="could not be stored or read"):

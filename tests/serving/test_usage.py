@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -198,3 +199,10 @@ def test_a_document_that_is_deleted_before_it_is_translated_is_not_charged(meter
     assert requests.delete(f"{address}/api/documents/{job['id']}", headers=headers, timeout=30).status_code == 204
     go_on.set()
     assert used(address, secret) == 0
+
+
+@pytest.mark.parametrize("used", [[], {"anna": None}, {"anna": -1}, {"anna": "5"}, {"anna": 1e999}])
+def test_usage_of_another_type_is_refused(used, tmp_path):
+    (tmp_path / "usage.json").write_text(json.dumps({"month": "2026-12", "used": used}))
+    with pytest.raises(UserError, match=r"usage\.json: .*Delete the file to restart this month's count\.$"):
+        MonthlyUsage(tmp_path / "usage.json")

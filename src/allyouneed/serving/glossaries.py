@@ -20,17 +20,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from allyouneed.errors import UserError
+from allyouneed.errors import DamagedFile, UserError
 from allyouneed.files import recover_all, to_json, write_folder
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 from allyouneed.translation.terminology.glossary_files import term_problem
-from allyouneed.untrusted import read_typed
+from allyouneed.untrusted import cannot_read, changed, read_regular, read_typed
 
 _log = logging.getLogger(__name__)
 _INFORMATION = "glossary.json"
 _REMEDY = "Delete the folder; the client must create the glossary again."
 _LONGEST_TERM, _LONGEST_NAME = 1024, 1024  # bytes of UTF-8, as in DeepL's API
+_LARGEST_TABLE = 1 << 28  # bytes
 _MOST_GLOSSARIES = 1000  # per key, as in DeepL's API
 _INVALID, _NOT_FOUND, _TOO_LARGE, _QUOTA_EXCEEDED = 400, 404, 413, 456
 Pair = tuple[str, str]  # source and target language, without regions
@@ -121,7 +122,8 @@ class GlossaryStore:
         """
         if not self.get(owner, identifier).dictionary(pair):
             raise ApiError(_NOT_FOUND, f"the glossary has no dictionary from {pair[0]} to {pair[1]}")
-        return self._table(owner, identifier, pair).read_text(encoding="utf-8")
+        with _problems_logged():
+            return _read_table(self._table(owner, identifier, pair))
 
     def update(
         self, owner: str, identifier: str, name: str | None, changes: dict[Pair, Sequence[Entry] | None], merge: bool
@@ -174,9 +176,9 @@ class GlossaryStore:
                 raise ApiError(
                     _INVALID, f"No dictionary found for language pair {pair[0]} to {pair[1]} in the glossary"
                 )
-            path = self._table(owner, identifier, pair)
-            tables.append((path, path.stat().st_mtime_ns))
-        return _loaded(tuple(tables), pair)
+            tables.append(self._table(owner, identifier, pair))
+        with _problems_logged():
+            return _loaded(tuple((path, _modified(path)) for path in tables), pair)
 
     def _write(self, owner: str, stored: StoredGlossary, contents: Mapping[Pair, Sequence[Entry]]) -> StoredGlossary:
         tables = {
@@ -260,6 +262,26 @@ def _file_name(pair: Pair) -> str:
     return f"{pair[0]}_{pair[1]}.tsv"
 
 
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise cannot_read(path, error, _REMEDY) from error
+
+
+def _read_table(path: Path) -> str:
+    """Read the entries of a dictionary as TSV; raises `UserError` if the file is missing or damaged."""
+    try:
+        table = read_regular(path, _LARGEST_TABLE).decode("utf-8")
+    except OSError as error:
+        raise cannot_read(path, error, _REMEDY) from error
+    except ValueError as error:
+        raise DamagedFile(f"{path}: not text in UTF-8. {_REMEDY}") from error
+    if any(line.count("\t") != 1 for line in table.split("\n") if line):
+        raise changed(path, _REMEDY)
+    return table
+
+
 def _parsed(table: str) -> list[Entry]:
     return [Entry(*line.split("\t")) for line in table.split("\n") if line]
 
@@ -267,7 +289,7 @@ def _parsed(table: str) -> list[Entry]:
 @lru_cache(maxsize=16)
 def _loaded(tables: tuple[tuple[Path, int], ...], pair: Pair) -> Glossary:
     """Return the entries of tables, each with its time of modification, with their index, which takes long to build."""
-    entries = [entry for path, _ in tables for entry in _parsed(path.read_text(encoding="utf-8"))]
+    entries = [entry for path, _ in tables for entry in _parsed(_read_table(path))]
     glossary = Glossary(tuple(entries), *pair)
     glossary.build_index()
     return glossary

@@ -8,7 +8,6 @@ enough to protect it. Monthly usage is stored in a separate file next to the key
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import secrets
 import stat
@@ -25,10 +24,12 @@ from allyouneed.errors import UserError
 from allyouneed.serving.access.addresses import network_of
 from allyouneed.serving.access.usage import Charge, MonthlyUsage, write_private_json
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.untrusted import parse_json, read_regular
 
 _log = logging.getLogger(__name__)
 _FORBIDDEN, _TOO_MANY_REQUESTS = 403, 429
 _MAX_TRACKED_CLIENTS = 10_000
+_LARGEST = 1 << 24  # bytes of a key file
 _SHARED_OWNER = "shared"
 
 
@@ -81,7 +82,7 @@ def read_keys(file: Path) -> list[ApiKey]:
         UserError: If the file is missing or is not a key file.
     """
     try:
-        keys = [ApiKey(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+        keys = [ApiKey(**entry) for entry in parse_json(read_regular(file, _LARGEST))]
         if len({key.name for key in keys}) < len(keys):
             raise ValueError("two keys have the same name")
         return keys

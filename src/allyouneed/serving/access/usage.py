@@ -14,13 +14,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from allyouneed.durable import rename, sync
-from allyouneed.errors import UserError
 from allyouneed.files import cannot_write
 from allyouneed.serving.api_errors import ApiError
+from allyouneed.untrusted import read_typed
 
 _QUOTA_EXCEEDED = 456
+
+
+class _Usage(BaseModel):
+    """Content of the file: characters by the name of the key."""
+
+    month: StrictStr
+    used: dict[str, Annotated[StrictInt, Field(ge=0, le=10**18)]]
 
 
 class Charge:
@@ -110,13 +120,8 @@ class MonthlyUsage:
         """Return the stored usage of the current month."""
         if not self._file.exists():
             return Counter()
-        try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
-            used = Counter({str(name): int(count) for name, count in content["used"].items()})
-            return used if content["month"] == self._month else Counter()
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            remedy = "Delete the file to restart this month's count."
-            raise UserError(f"{self._file}: cannot read the monthly usage of the keys. {remedy}") from error
+        content = read_typed(self._file, _Usage, "Delete the file to restart this month's count.")
+        return Counter(content.used) if content.month == self._month else Counter()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
