@@ -117,6 +117,14 @@ def test_a_folder_and_an_archive_with_decoder_settings(tmp_path):
         assert set(bundle.notes["SHA-256"]) == {"model.npz", "opus.vocab.yml"}
 
 
+@pytest.mark.parametrize("models", ["{a: b}", "[[a]]", "[{a: b}]"])
+def test_settings_of_the_decoder_are_typed(models, tmp_path):
+    shutil.copy(DATA / "transformer.npz", tmp_path / "model.npz")
+    (tmp_path / "decoder.yml").write_text(f"models: {models}\n")
+    with pytest.raises(UserError, match=r"decoder\.yml: models.* = .*should be a valid"):
+        import_bundle("marian", [tmp_path], tmp_path / "run", *LANGUAGES)
+
+
 def test_the_decoder_starts_from_zeros(runs):
     embedding = load_bundle(runs["transformer"]).model.target_embedding.tokens.weight
     assert not embedding[[PAD, BOS]].any()

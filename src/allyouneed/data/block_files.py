@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -32,8 +33,10 @@ from allyouneed.data.tokens.vocabulary import AnyTokenizer
 from allyouneed.durable import create_folder, rename
 
 _ARRAYS = ("keys", "is_text", "lengths")
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError)
-_DAMAGE_OF_ZIP = (BadZipFile, zlib.error, struct.error)
+_DAMAGE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError, OverflowError),
+)
+_DAMAGE_OF_FORMAT = (BadZipFile, zlib.error, struct.error, SyntaxError, TokenError)  # the last two of numpy's headers
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,6 @@ def read_block(path: Path) -> PreparedBlock | None:
             int(index): Repair(RawPair(*fields[: len(RawPair._fields)]), tuple(fields[len(RawPair._fields) :]))
             for index, fields in repaired.items()
         }
-    except (*_DAMAGE, *_DAMAGE_OF_ZIP):
+    except (*_DAMAGE, *_DAMAGE_OF_FORMAT):
         return None
     return PreparedBlock(faults, keys, is_text, repairs, bands, lengths, source, target)

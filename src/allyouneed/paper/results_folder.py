@@ -193,7 +193,7 @@ def _processor() -> str:
 class _Results(BaseModel):
     """Content of the file of an unfinished command."""
 
-    asked: Any
+    asked: dict[str, Any]
     parts: dict[str, dict[str, Any]]
 
 

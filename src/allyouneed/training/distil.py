@@ -48,6 +48,7 @@ from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.text_files import translate_file
 from allyouneed.translation.translator import Translator
+from allyouneed.untrusted import changed
 
 TARGETS = ("teacher", "both", "beam", "closest")
 
@@ -199,7 +200,10 @@ def _translate(
         add_to_manifest(folder, source.name, finished.name)
     remedy = f"Delete {finished} and run the same command again: the teacher translates again."
     _check_written(folder, [finished.name], remedy)
-    return _read_hypotheses(finished, facts["beam_size"])
+    try:
+        return _read_hypotheses(finished, facts["beam_size"])
+    except ValueError as error:  # of earlier versions, which wrote no checksums
+        raise changed(finished, remedy) from error
 
 
 def _read_hypotheses(path: Path, beam: int) -> list[list[str]]:

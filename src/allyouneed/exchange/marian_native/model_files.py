@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from pydantic import BaseModel
+
 from allyouneed.errors import UserError
 from allyouneed.exchange.reading.yaml_text import read_yaml
-from allyouneed.untrusted import open_regular
+from allyouneed.untrusted import checked, open_regular
 from allyouneed.zip_files import ZipLimits, open_zip, read_entry
 
 _MODELS, _MAPPINGS = (".npz", ".bin"), (".yml", ".yaml", ".json")
@@ -65,6 +67,13 @@ class ModelFiles:
             while block := file.read(_BLOCK):
                 digest.update(block)
         return digest.hexdigest()
+
+
+class _Named(BaseModel):
+    """The files that settings of the decoder name; a single one need not be a list."""
+
+    models: list[str] | str = []
+    vocabs: list[str] | str = []
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,9 @@ def _decoder(files: ModelFiles) -> Mapping[str, Any]:
 
 
 def _settings(files: ModelFiles, name: str) -> Mapping[str, Any]:
-    return read_yaml(files.read(name, _LARGEST_SETTINGS).decode("utf-8", "replace"), files.label(name))
+    settings = read_yaml(files.read(name, _LARGEST_SETTINGS).decode("utf-8", "replace"), files.label(name))
+    checked(settings, _Named, Path(files.label(name)), _REMEDY)
+    return settings
 
 
 def _model(files: ModelFiles, decoder: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from allyouneed.insight.words import Sentence
 
 _ITERATIONS = 6
 _TENSION = 4.0  # fast_align's initial value
-_LINK = re.compile(r"(\d+)([-?])(\d+)")
+_LINK = re.compile(r"(\d{1,9})([-?])(\d{1,9})")
 
 Link = tuple[int, int]
 
