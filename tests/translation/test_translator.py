@@ -269,6 +269,11 @@ def test_sampling_from_almost_nothing_is_greedy(translator):
 
 def test_look_returns_every_head(translator):
     attention = translator.look("a b c")
+    assert sum(kind.size for kind in (attention.encoder, attention.decoder, attention.cross)) == (
+        translator.bundle.config.model.count_attention(*attention.cross.shape[:1:-1])
+    )
+    with pytest.raises(UserError, match=r"too long: their attention has [\d,]+ weights"):
+        translator.look("a", "a " * 50_000)
     layers, heads = 1, 2
     source, target = len(attention.source_tokens), len(attention.target_tokens)
     assert attention.encoder.shape == (layers, heads, source, source)

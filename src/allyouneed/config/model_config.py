@@ -161,6 +161,16 @@ class ModelConfig(Section):
         positions = 2 * self.max_positions if self.positions == "learned" else 0
         return self.count_layer_weights() + (matrices * vocab_size + positions) * self.d_model
 
+    def count_attention(self, source: int, target: int) -> int:
+        """Count the attention weights of all heads for a sentence pair.
+
+        Args:
+            source: Number of source tokens.
+            target: Number of target tokens.
+        """
+        encoder, decoder = (stack.layers * stack.heads for stack in (self.encoder, self.decoder))
+        return encoder * source**2 + decoder * (source + target) * target
+
     def count_layer_weights(self) -> int:
         """Count the entries of the weight matrices in all layers of the encoder and the decoder."""
         attentions = ((self.encoder, 1), (self.decoder, 2))

@@ -36,6 +36,8 @@ from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, Ro
 from allyouneed.translation.splitting import TextPart, TextSplitter
 from allyouneed.translation.workers import available_cores
 
+_MOST_WEIGHTS = 1 << 29  # attention weights that `look` computes, 2 GiB
+
 
 class Translator:
     """A translator that uses a bundle on one device. The bundle's weights must not change afterwards.
@@ -296,13 +298,15 @@ class Translator:
             stages: Whether to also return the intermediate results of each layer.
 
         Raises:
-            UserError: If one of the texts is longer than the model's learned positions.
+            UserError: If one of the texts is longer than the model's learned positions, or than memory allows.
         """
         refuse_without_code(self.bundle, [text])
         target = self.translate([text])[0].text if translation is None else translation
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
         self.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
+        if (weights := self.bundle.config.model.count_attention(len(source_ids), len(target_ids))) > _MOST_WEIGHTS:
+            raise UserError(f"the text and its translation are too long: their attention has {weights:,} weights.")
         recorder = AttentionRecorder(stages)
         with torch.inference_mode():
             self.model(pad([source_ids]).to(self.device), pad([target_ids]).to(self.device), Probe((recorder,)))
