@@ -79,6 +79,9 @@ def preload(folder: Path, variables: dict[str, str]) -> str:
 
 def run(arguments: argparse.Namespace, folder: Path) -> int:
     """Run the chosen cases in a folder, and print their results."""
+    from rich.console import Console
+
+    from allyouneed.progress import track_progress
     from benchmarks.faults_cases import OUTCOMES, Bench, plan  # load PyTorch, which `main` does not need
 
     (folder / "first").mkdir()
@@ -93,10 +96,12 @@ def run(arguments: argparse.Namespace, folder: Path) -> int:
         numbers = sorted(random.Random(arguments.seed).sample(numbers, arguments.cases))
     counts: Counter[tuple[str, str, str]] = Counter()
     context = multiprocessing.get_context("fork")
-    with context.Pool(arguments.jobs, _enter, (folder, cases)) as pool, suppress(KeyboardInterrupt):
+    progress = track_progress(Console(stderr=True), "cases")
+    with context.Pool(arguments.jobs, _enter, (folder, cases)) as pool, suppress(KeyboardInterrupt), progress as update:
         print(f"{len(numbers):,} of {len(cases):,} cases", file=sys.stderr)
-        for number, outcome, description in pool.imap_unordered(_judge, numbers):
+        for done, (number, outcome, description) in enumerate(pool.imap_unordered(_judge, numbers), 1):
             case = cases[number]
+            update(done, len(numbers))
             counts[case.fault, case.command, outcome] += 1
             if outcome == "failed" or arguments.case is not None:
                 place = f"case {number}: {case.fault}, {case.command}: {case.detail}"
