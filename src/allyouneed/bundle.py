@@ -22,8 +22,16 @@ from allyouneed.config import Config, ModelConfig, config_from
 from allyouneed.data.directions import Direction
 from allyouneed.data.tokens.tokenizer import EOS, SEPARATE_FILES
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
-from allyouneed.errors import UserError
-from allyouneed.files import check_folder, last_version, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.errors import DamagedFile, UserError
+from allyouneed.files import (
+    check_folder,
+    last_version,
+    read_manifest,
+    read_tensors,
+    tensor_bytes,
+    to_json,
+    write_folder,
+)
 from allyouneed.model.transformer import Transformer
 from allyouneed.untrusted import checked, count_elements, read_typed
 
@@ -265,6 +273,22 @@ def build_model(config: ModelConfig, tokenizer: AnyTokenizer, build: Build = Tra
             f'{source:,} and {target:,} tokens. Set it to "target" or false.'
         )
     return build(config, source, target_vocab_size=target)
+
+
+def weights_checksum(folder: Path, remedy: str = "") -> str:
+    """Return the SHA-256 of a bundle's weights as its manifest states it; raises errors as `check_folder` does."""
+    return read_manifest(folder, remedy).get(_FILES[0], "")
+
+
+def check_finished(folder: Path, finished: Mapping[str, Any], remedy: str) -> None:
+    """Verify the files of a bundle, and that its weights are those of a finished run.
+
+    Raises:
+        DamagedFile: If a file is missing or changed, or `finished["model"]` is the checksum of other weights.
+    """
+    check_folder(folder, (), remedy)
+    if finished.get("model", "") not in ("", weights_checksum(folder, remedy)):
+        raise DamagedFile(f"{folder}: not the bundle with which the run has finished. {remedy}")
 
 
 def find_bundle(path: Path) -> Path:

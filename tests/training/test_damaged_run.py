@@ -127,6 +127,39 @@ def test_what_training_does_not_need_does_not_stop_it(runs, half):
     assert "run.json" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["run.json", "run.json.copy"])
+def test_a_record_or_copy_that_is_missing_is_restored(runs, half, name):
+    (half.out / name).unlink()
+    with pytest.raises(UserError, match=rf"{name}: missing.* To restore it from its copy, run the"):
+        verify_checksums(half.out)
+    assert "resuming at step 7" in resume(half)
+    assert (half.out / name).exists()
+    assert weights(half.out) == weights(runs[1])
+
+
+def test_a_folder_of_unknown_files_with_the_copy_of_a_record_is_a_run(half):
+    (half.out / "run.json").rename(half.out / "RUN.JSON")
+    assert "resuming at step 7" in resume(half)
+
+
+@pytest.mark.parametrize("name", ["run.json", "bundle"])
+def test_a_finished_run_does_not_accept_the_bundle_of_a_backup(runs, half, tmp_path, name):
+    """The record of the finished run in a backup of the unfinished one, or the bundle of the backup in the run."""
+    run = tmp_path / "mixed"
+    older, newer = half.out, runs[1]
+    shutil.copytree(older if name == "run.json" else newer, run)
+    if name == "run.json":
+        shutil.copy(newer / name, run)
+    else:
+        shutil.rmtree(run / name)
+        shutil.copytree(older / name, run / name)
+    with pytest.raises(UserError, match=r"bundle: not the bundle with which the run has finished\. To write it again"):
+        verify_checksums(run)
+    shown = resume(toy_request(runs[0], run, SETTINGS))
+    assert "bundle: not the bundle with which the run has finished. It is written again from the snapshots." in shown
+    assert weights(run) == weights(runs[1])
+
+
 def test_a_record_and_its_copy_that_are_damaged_are_named(half):
     for name in ("run.json", "run.json.copy"):
         flip(half.out / name)

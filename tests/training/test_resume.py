@@ -179,10 +179,11 @@ def test_swapped_sides_or_missing_validation_are_refused(toy_run):
         train(dataclasses.replace(request, valid=None), silent())
 
 
-def test_a_run_without_its_record_starts_over(tmp_path):
+def test_a_run_without_its_record_and_the_copy_starts_over(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
     train(request, silent())
-    (tmp_path / "run" / "run.json").unlink()
+    for name in ("run.json", "run.json.copy"):
+        (tmp_path / "run" / name).unlink()
     other = dataclasses.replace(request, settings=[*request.settings, "training.optimizer=adam", "training.seed=4"])
     assert train(other, silent()).status == FINISHED
     assert [step for step, _ in losses(tmp_path / "run")] == [10, 20, 30, 40]

@@ -180,13 +180,6 @@ def test_a_run_killed_while_its_first_file_was_written_starts_over(tmp_path):
     assert not list(request.out.glob("*.unfinished"))
 
 
-def test_a_run_without_its_record_starts_over(tmp_path):
-    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.steps=3"])
-    train(request, silent())
-    (tmp_path / "run" / "run.json").unlink()
-    assert train(request, silent()).status == FINISHED
-
-
 def test_steps_override_a_recipes_minutes(tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text("[training]\nminutes = 60\n")

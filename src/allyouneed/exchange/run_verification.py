@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from allyouneed.bundle import check_finished
 from allyouneed.data.block_files import read_block
 from allyouneed.data.prepared import PreparedData
 from allyouneed.errors import DamagedFile, UserError
@@ -82,7 +83,7 @@ def _parts(run: Path) -> Iterator[_Part]:
     for path in sorted((run / KEPT).glob("weights-*")):
         yield _Part(path, _folder(f"Delete {path}: only `allyouneed look` reads it."))
     if (run / "bundle").exists():
-        yield _Part(run / "bundle", _folder(f"To write it again from the snapshots, {_AGAIN}."))
+        yield _Part(run / "bundle", lambda path: _verify_bundle(path, run / "run.json"))
     for path in sorted((run / "distilled").rglob(MANIFEST)):
         yield _Part(path.parent, _folder("Delete the file and run the `allyouneed distil` command again."))
     for name, verify in (("log.jsonl", _verify_log), ("report.html", _verify_page)):
@@ -108,6 +109,15 @@ def _folder(remedy: str) -> Callable[[Path], bool]:
         return True
 
     return verify
+
+
+def _verify_bundle(path: Path, record: Path) -> bool:
+    """Verify the files, and that they are those with which the run has finished."""
+    finished: dict[str, Any] = {}
+    with suppress(DamagedFile):  # `_records` names a damaged record
+        finished = read_sealed(record, dict[str, Any], "")[0].get("finished") or {}
+    check_finished(path, finished, f"To write it again from the snapshots, {_AGAIN}.")
+    return True
 
 
 def _verify_block(path: Path) -> bool:

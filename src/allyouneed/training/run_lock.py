@@ -16,10 +16,10 @@ from allyouneed.training.distributed.launch import is_elastic
 from allyouneed.training.distributed.lifeline import INTERVAL, MISSED
 from allyouneed.training.resolution.run_record import COPY
 
-# Files of a run besides run.json. A folder with other files is not used.
+# Files of a run besides its record and the copy of it. A folder with neither and with other files is not used.
 LOCK = ".lock"
+_RECORDS = {"run.json", f"run.json{COPY}"}
 _RUN_FILES = {LOCK, "data", "distilled", "checkpoints", KEPT, "bundle", "tensorboard", "log.jsonl", "report.html"}
-_RUN_FILES |= {f"run.json{COPY}"}
 _RESTART_SECONDS = 2 * MISSED * INTERVAL  # for a process that was cut off from the others to end
 
 
@@ -37,7 +37,7 @@ def lock_run(out: Path) -> Iterator[None]:
     """
     try:
         names = {intended_name(path.name) for path in out.iterdir()} if out.is_dir() else set()
-        if names and "run.json" not in names and (".lock" not in names or names - _RUN_FILES):
+        if names and not names & _RECORDS and (".lock" not in names or names - _RUN_FILES):
             raise UserError(
                 f"{out} contains files that do not belong to a run. Give a new or an empty folder to --out."
             )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from allyouneed.bundle import Bundle, title_of
+from allyouneed.bundle import Bundle, check_finished, title_of, weights_checksum
 from allyouneed.config import Config
 from allyouneed.data.corpora import Corpus
 from allyouneed.data.mixture import Mixture
@@ -18,7 +18,7 @@ from allyouneed.data.prepare import prepare
 from allyouneed.data.prepared import PreparedData, origin_of
 from allyouneed.devices import choose_device
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.files import MANIFEST, check_folder, recover_all
+from allyouneed.files import MANIFEST, recover_all
 from allyouneed.interruption import describing_interrupts, raising_interrupts
 from allyouneed.kernels import background
 from allyouneed.seals import page_is_intact
@@ -102,7 +102,7 @@ def _shared_record(path: Path, ranks: Ranks, log: RunLog) -> RunRecord:
     if ranks.is_first:
         record = RunRecord(path)
         if record.damage:
-            log.show(f"{record.damage} Its copy {record.copy} replaces it.")
+            log.show(record.damage)
         if record.content:
             record.update()  # restores what is damaged or missing
         content = record.content
@@ -250,8 +250,8 @@ def _conclude(loop: Loop, status: str, prepared: PreparedData, record: RunRecord
         loop.log.record("stop", step=loop.state.step, why=status, ending=ending)
         _write_report(loop, ending, prepared, scores)
         if scores:
-            weights = loop.bundle.notes["weights"]
-            record.update(finished={**scores, "weights": weights, "status": status, "ending": ending})
+            weights, model = loop.bundle.notes["weights"], weights_checksum(loop.run / "bundle")
+            record.update(finished={**scores, "weights": weights, "model": model, "status": status, "ending": ending})
     scores = loop.ranks.share(scores)
     shown = headline(scores["valid"], loop.metric) if scores else ""
     return Outcome(status, scores, loop.ranks.is_first, ending, shown, loop.signal)
@@ -263,9 +263,9 @@ def _write_report(loop: Loop, ending: str, prepared: PreparedData, scores: dict[
 
 
 def _bundle_is_intact(run: Path, record: RunRecord, log: RunLog) -> bool:
-    """Return whether a finished run has its bundle; if it is damaged, the run is concluded again."""
+    """Return whether a finished run has its bundle; if it is damaged or another one, the run is concluded again."""
     try:
-        check_folder(run / "bundle", (), "It is written again from the snapshots.")
+        check_finished(run / "bundle", record.content["finished"], "It is written again from the snapshots.")
     except DamagedFile as error:
         log.show(str(error))
         record.update(finished=None)

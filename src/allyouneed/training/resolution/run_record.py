@@ -1,6 +1,6 @@
 """`run.json`: the request, settings, plan and final scores of a run.
 
-The checkpoints are of no use without it: `run.json.copy`, written before it, replaces it if it is damaged.
+The checkpoints are of no use without it: `run.json.copy`, written before it, replaces it if it is damaged or missing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class _Finished(BaseModel):
 
     valid: _Valid
     weights: str
+    model: str = ""  # absent in records of earlier versions
     status: str = ""
     ending: str = ""
 
@@ -60,7 +61,6 @@ class _Content(BaseModel):
 
 
 COPY = ".copy"  # suffix of the copy's name
-_REMEDY = "Restore the file from a backup, give another --out, or delete the file to start over."
 
 
 class RunRecord:
@@ -72,7 +72,7 @@ class RunRecord:
             `KnownChecksums`), `base` (the settings without the overrides), `config` (the settings), `plan` (the
             newest), `earlier_plans` (those that it replaced), `prepared` (see `PreparedData.identity`) and `finished`
             (the scores).
-        damage: What is wrong with the file if its content was read from the copy; empty otherwise.
+        damage: What is wrong with the file if its content was read from the copy; empty otherwise. It may be missing.
 
     Raises:
         UserError: If the file exists but cannot be read, or was written by an incompatible version.
@@ -82,11 +82,11 @@ class RunRecord:
         self.path, self.copy = path, path.with_name(path.name + COPY)
         self.content: dict[str, Any] = content or {}
         self.damage = ""
-        if content is None and path.exists():
+        if content is None and (path.exists() or self.copy.exists()):
             try:
-                self.content = read_sealed(path, _Content, _REMEDY)[0]
+                self.content = read_sealed(path, _Content, f"Its copy {self.copy} replaces it.")[0]
             except DamagedFile as error:
-                self.content = self._copied(error)
+                self.content = self._copied()
                 self.damage = str(error)
 
     @property
@@ -113,11 +113,10 @@ class RunRecord:
             write_sealed(path, self.content)
         self.damage = ""
 
-    def _copied(self, error: DamagedFile) -> dict[str, Any]:
-        """Read the copy; raises the error of `run.json` if there is none, or if it is damaged too."""
-        if not self.copy.exists():  # of a run of an earlier version
-            raise error
+    def _copied(self) -> dict[str, Any]:
+        """Read the copy; raises the error of `run.json` if the copy is damaged or missing too."""
+        remedy = f"Restore the file from a backup, give another --out, or delete {self.path.parent} to start over."
         try:
-            return read_sealed(self.copy, _Content, _REMEDY)[0]
+            return read_sealed(self.copy, _Content, remedy)[0]
         except DamagedFile:
-            raise error from None
+            return read_sealed(self.path, _Content, remedy)[0]
