@@ -233,7 +233,7 @@ def _run_ray(args: argparse.Namespace, files: Files, row: Row, is_killed: bool) 
     arguments = [str(ROOT / "examples" / "ray_translate.py"), str(args.run), str(files.source), str(files.found), "2"]
     home = files.folder.with_name("home")  # Ray writes to the home folder
     home.mkdir(exist_ok=True)
-    patience = {"RAY_raylet_start_wait_time_s": "300"}  # on a busy machine
+    patience = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000"}  # on a busy machine
     ray = Watched([args.ray, *arguments], row, HOME=str(home), RAY_USAGE_STATS_ENABLED="0", **patience)
     size = files.expected.stat().st_size
     if is_killed and not ray.until(lambda: _size(files.found) > size / 3):

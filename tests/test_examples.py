@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import os
@@ -169,8 +170,14 @@ def test_ray_translates_as_one_process_does(tmp_path):
     for library in ("ray", "pandas"):
         pytest.importorskip(library, reason=f"{library} is not installed")
     source, found, expected = (tmp_path / name for name in ("source", "found", "expected"))
-    source.write_bytes(b"".join(b"a b %c\r\n" % b"abcdefgh"[i % 8] for i in range(9_000)) + b"\nf {name} h\nno end")
+    lines = [b"a b %c\r\n" % b"abcdefgh"[i % 8] for i in range(9_000)]
+    lines[4_000] = b"<?xml version='1.0'?>\n"  # a block that begins like a file of another kind
+    source.write_bytes(gzip.compress(b"".join(lines) + b"\nf {name} h\nno end"))
     environment = {**os.environ, "HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment |= {
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
+    }  # on a busy machine
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, EXAMPLES / "ray_translate.py", POST_NORM, source, found, "2"]
     subprocess.run(command, check=True, env=environment)
