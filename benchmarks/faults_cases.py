@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import shutil
 import signal
@@ -254,14 +255,16 @@ def _power_judge(bench: Bench, scenario: Scenario, calls: list[Call], seed: int)
 def _disks(bench: Bench, scenario: Scenario) -> Iterator[Case]:
     """Full and read-only file systems in memory."""
     for share in (0.01, 0.05, *(step / 10 for step in range(1, 13))) if scenario.name != "resume" else ():
-        size = max(4, int(share * bench.bytes[scenario.name] / 1024))
-        judge = _disk_judge(bench, scenario, f"size={size}k", "size=512m")
-        yield Case("full disk (tmpfs)", scenario.name, f"{size} KiB", judge)
+        room = max(4096, int(share * bench.bytes[scenario.name]))
+        judge = _disk_judge(bench, scenario, room, "size=512m")
+        yield Case("full disk (tmpfs)", scenario.name, f"{room // 1024} KiB", judge)
     if scenario.start:
-        yield Case("read-only file system", scenario.name, "", _disk_judge(bench, scenario, "ro", "rw"))
+        yield Case("read-only file system", scenario.name, "", _disk_judge(bench, scenario, None, "rw"))
 
 
-def _disk_judge(bench: Bench, scenario: Scenario, limit: str, relief: str) -> Callable[[], tuple[str, str]]:
+def _disk_judge(bench: Bench, scenario: Scenario, room: int | None, relief: str) -> Callable[[], tuple[str, str]]:
+    """Return the judge of a file system with room for some more bytes, or, if that is None, a read-only one."""
+
     def mount(*options: str) -> None:
         subprocess.run(["mount", *options, OUT], check=True)
 
@@ -271,7 +274,9 @@ def _disk_judge(bench: Bench, scenario: Scenario, limit: str, relief: str) -> Ca
         mount("-t", "tmpfs", "none")
         try:
             scenario.reset()
-            mount("-o", f"remount,{limit}")
+            disk = os.statvfs(OUT)
+            size = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (room or 0)
+            mount("-o", "remount,ro" if room is None else f"remount,size={size}")
             ended = bench.children.run(scenario.command)
             mount("-o", f"remount,{relief}")
             fault = Fault((), 0, "fail", errno.ENOSPC)

@@ -121,7 +121,7 @@ def describe_bad_ending(ended: Ended, codes: Sequence[int]) -> str:
 def different(expected: Any, found: Any) -> str:
     """Name what differs."""
     if isinstance(expected, dict) and isinstance(found, dict):
-        return ", ".join(str(key) for key in expected if expected[key] != found.get(key))
+        return ", ".join(str(key) for key in {**expected, **found} if expected.get(key) != found.get(key))
     return f"{str(found)[:200]} instead of {str(expected)[:200]}"
 
 
