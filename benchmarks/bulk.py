@@ -139,7 +139,7 @@ class Watched:
 
 
 def main() -> None:
-    args = _arguments()
+    args, load = _arguments(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
         whole, tenth = _files(Path(folder, "whole"), args.lines), _files(Path(folder, "tenth"), args.lines // 10)
         _write_text(whole, args.seed)
@@ -158,7 +158,7 @@ def main() -> None:
     date = time.strftime("%Y-%m-%d")
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"{date}-bulk.md"
-    path.write_text(_page(date, args, rows), encoding="utf-8")
+    path.write_text(_page(date, args, rows, load), encoding="utf-8")
     print(path)
     sys.exit(any(row.problems for row in rows))
 
@@ -275,11 +275,11 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _page(date: str, args: argparse.Namespace, rows: Sequence[Row]) -> str:
+def _page(date: str, args: argparse.Namespace, rows: Sequence[Row], load: float) -> str:
     shown = [Path(each).name if each.startswith("/") else each for each in sys.argv[1:]]
     lines = [
         f"# Translation of a large file, {date}",
-        f"{machine()}; {args.lines:,} lines of at most 6 letters.",
+        f"{machine()}; {args.lines:,} lines of at most 6 letters; load average at the start: {load:.1f}.",
         "",
         f"`{' '.join(['python -m benchmarks.bulk', *shown])}`",
         "",
