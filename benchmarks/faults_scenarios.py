@@ -119,10 +119,11 @@ def describe_bad_ending(ended: Ended, codes: Sequence[int]) -> str:
 
 
 def different(expected: Any, found: Any) -> str:
-    """Name what differs."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        return ", ".join(str(key) for key in {**expected, **found} if expected.get(key) != found.get(key))
-    return f"{str(found)[:200]} instead of {str(expected)[:200]}"
+    """Name what differs, such as "distilled: corpus.json"."""
+    if not (isinstance(expected, dict) and isinstance(found, dict)):
+        return f"{str(found)[:200]} instead of {str(expected)[:200]}"
+    names = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+    return ", ".join(f"{name}: {different(expected.get(name), found.get(name))}" for name in names)
 
 
 def names(message: str, path: Path) -> bool:
