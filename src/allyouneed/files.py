@@ -283,7 +283,7 @@ def add_to_manifest(folder: Path, *names: str) -> None:
     for name in names:
         sync(folder / name)
         sums[name] = sha256(folder / name)
-    write_sealed(folder / MANIFEST, {"sha256": sums})
+    write_sealed(folder / MANIFEST, {"sha256": dict(sorted(sums.items()))})  # the same after any interruption
 
 
 def check_files(folder: Path, sums: Mapping[str, str], remedy: str) -> None:
