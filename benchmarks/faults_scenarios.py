@@ -179,11 +179,14 @@ def _logged(path: Path) -> list[Any]:
 
 
 def folder_result(folder: Path) -> dict[str, str]:
-    """Return digests of all files in a folder by path."""
+    """Return digests of all files in a folder by path, without those that state times, and without replaced folders.
+
+    A folder that was replaced, but could not be deleted, is deleted by the next command that writes it.
+    """
     return {
         path.relative_to(folder).as_posix(): _digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".md", ".html")  # which state times
+        if path.is_file() and path.suffix not in (".md", ".html") and ".replaced/" not in path.as_posix()
     }
 
 
