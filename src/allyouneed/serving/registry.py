@@ -16,7 +16,7 @@ from allyouneed.translation.translator import Translator
 LanguagePair = tuple[str, str]  # source and target code, see `languages.py`
 Route = list[LanguagePair]  # pairs to translate through, in order
 _MOST_CACHED = 1000  # clients choose the codes
-_LONGEST_CODE = 40  # characters of a requested code
+_LONGEST_CODE = 90  # characters of a requested code that are compared; none that is served is longer
 
 
 class TranslatorRegistry:
@@ -80,7 +80,7 @@ class TranslatorRegistry:
 
     def _find_code(self, code: str) -> str:
         served = {code for pair in self.translators for code in pair}
-        requested = canonical_code(code[:_LONGEST_CODE]) or f"x-{code.strip().lower()}"
+        requested = canonical_code(code[:_LONGEST_CODE]) or f"x-{code[:_LONGEST_CODE].strip().lower()}"
         for candidate in (requested, primary(requested)):
             if candidate in served:
                 return candidate
