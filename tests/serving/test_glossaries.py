@@ -150,12 +150,16 @@ def test_a_repeated_pair_and_a_damaged_glossary_are_refused(tmp_path):
     with pytest.raises(ApiError, match="one dictionary for each language pair"):
         store.create("me", "n", [(("aa", "bb"), entries), (("aa", "bb"), entries)])
     stored = store.create("me", "n", [(("aa", "bb"), entries)])
-    (tmp_path / "me" / stored.glossary_id / "glossary.json").write_text(json.dumps({"name": "n"}))
-    with pytest.raises(ApiError, match="could not be stored or read") as caught:
-        store.get("me", stored.glossary_id)
-    assert caught.value.status == 503
-    assert str(tmp_path) not in str(caught.value)
-    assert store.all("me") == []
+    path = tmp_path / "me" / stored.glossary_id / "glossary.json"
+    whole = json.loads(path.read_text())
+    outside = {**whole["dictionaries"][0], "source_lang": "../../aa"}
+    for content in ({"name": "n"}, {**whole, "dictionaries": [outside]}):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ApiError, match="could not be stored or read") as caught:
+            store.get("me", stored.glossary_id)
+        assert caught.value.status == 503
+        assert str(tmp_path) not in str(caught.value)
+        assert store.all("me") == []
 
 
 @pytest.mark.parametrize("content", [b"\xff\tb\n", b"a\n", b"a\tb\tc\n", None])

@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
 
 from allyouneed.errors import DamagedFile, UserError
 from allyouneed.files import recover_all, to_json, write_folder
@@ -35,14 +38,15 @@ _LARGEST_TABLE = 1 << 28  # bytes
 _MOST_GLOSSARIES = 1000  # per key, as in DeepL's API
 _INVALID, _NOT_FOUND, _TOO_LARGE, _QUOTA_EXCEEDED = 400, 404, 413, 456
 Pair = tuple[str, str]  # source and target language, without regions
+_Code: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]  # a part of the name of a file
 
 
 @dataclass(frozen=True)
 class StoredDictionary:
     """A dictionary of a glossary; the fields are those of DeepL's API."""
 
-    source_lang: str
-    target_lang: str
+    source_lang: _Code
+    target_lang: _Code
     entry_count: int
 
 
