@@ -70,6 +70,7 @@ def test_an_output_of_another_command_is_not_continued(interrupted):
         translate_file(translator, source, output, OPTIONS, False, print, resume=True)
     for changes, message in (
         ({"lines": None}, "lines = None: input should be a valid integer"),
+        ({"lines": 10**30}, "lines = 1000.*000: input should be less than or equal to 1000000000000000"),
         ({"bytes": -1}, "bytes = -1: input should be greater than or equal to 0"),
         ({"facts": []}, r"facts = \[\]: input should be a valid dictionary"),
         ({"facts": {"unchanged": [1]}}, r"unchanged\.1: field required"),

@@ -33,8 +33,8 @@ class _Note(BaseModel):
     """Content of a note."""
 
     digest: StrictStr
-    lines: StrictInt = Field(ge=0)
-    bytes: StrictInt = Field(ge=0)
+    lines: StrictInt = Field(ge=0, le=10**15)
+    bytes: StrictInt = Field(ge=0, le=10**18)
     facts: dict[str, Any] = {}
 
 
