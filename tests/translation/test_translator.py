@@ -273,7 +273,9 @@ def test_look_returns_every_head(translator):
         translator.bundle.config.model.count_attention(*attention.cross.shape[:1:-1])
     )
     with pytest.raises(UserError, match=r"too long: their attention has [\d,]+ weights"):
-        translator.look("a", "a " * 50_000)
+        translator.look("a", "a " * 10_000)
+    with pytest.raises(UserError, match=r"too long: their attention has [\d,]+ weights"):
+        translator.align("a", "a " * 50_000)
     layers, heads = 1, 2
     source, target = len(attention.source_tokens), len(attention.target_tokens)
     assert attention.encoder.shape == (layers, heads, source, source)

@@ -36,7 +36,7 @@ from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, Ro
 from allyouneed.translation.splitting import TextPart, TextSplitter
 from allyouneed.translation.workers import available_cores
 
-_MOST_WEIGHTS = 1 << 29  # attention weights that `look` computes, 2 GiB
+_MOST_WEIGHTS, _MOST_BESIDE_STAGES = 1 << 29, 1 << 27  # attention weights that `look` computes; 512 MiB with stages
 
 
 class Translator:
@@ -305,7 +305,8 @@ class Translator:
         source_ids = [*self.tokenizer.encode(text), EOS]
         target_ids = [BOS, *self.tokenizer.target.encode(target)]
         self.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
-        if (weights := self.bundle.config.model.count_attention(len(source_ids), len(target_ids))) > _MOST_WEIGHTS:
+        weights = self.bundle.config.model.count_attention(len(source_ids), len(target_ids))
+        if weights > (_MOST_BESIDE_STAGES if stages else _MOST_WEIGHTS):
             raise UserError(f"the text and its translation are too long: their attention has {weights:,} weights.")
         recorder = AttentionRecorder(stages)
         with torch.inference_mode():
