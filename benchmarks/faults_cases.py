@@ -181,7 +181,7 @@ def _damage_judge(
 
 
 def _lost(file: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that removes from a result what is not restored if a file is damaged: log, kept snapshots."""
+    """Return a function that removes the parts of a result that cannot be restored: the log and kept snapshots."""
 
     def without(result: dict[str, Any]) -> dict[str, Any]:
         if file.name == "log.jsonl":
