@@ -11,7 +11,8 @@ import pytest
 
 from allyouneed import UserError
 from allyouneed.bundle import FORMAT, find_bundle, load_bundle, save_bundle, weights_of
-from allyouneed.files import read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.files import read_tensors, tensor_bytes, write_folder
+from allyouneed.json_text import to_json
 from tests.compat import POST_NORM
 
 

@@ -20,10 +20,10 @@ from allyouneed.files import (
     recover_folder,
     sha256,
     tensor_bytes,
-    to_json,
     write_file,
     write_folder,
 )
+from allyouneed.json_text import to_json
 from allyouneed.untrusted import read_typed
 
 

@@ -11,7 +11,7 @@ import allyouneed
 
 SOURCE = Path(allyouneed.__file__).parent
 BASE = {"errors", "files", "zip_files", "config", "suggest", "devices", "progress", "interruption", "languages"}
-BASE |= {"durable", "offline_page", "seals", "shared_files", "untrusted"}
+BASE |= {"durable", "json_text", "offline_page", "seals", "shared_files", "untrusted"}
 SHARED = BASE | {"data", "model", "bundle", "snapshots", "translation"}
 MOST_LOCAL_IMPORTS = 12
 COMMANDS = {"command_options", "terminal"}
@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "interruption": set(),
     "progress": {"interruption"},
     "terminal": {"interruption", "suggest"},
-    "files": {"durable", "errors", "untrusted"},
+    "files": {"durable", "errors", "json_text", "untrusted"},
     "untrusted": {"errors"},
+    "json_text": set(),
     "seals": set(),
     "shared_files": set(),
     "zip_files": {"errors"},

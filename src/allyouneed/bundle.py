@@ -23,15 +23,8 @@ from allyouneed.data.directions import Direction
 from allyouneed.data.tokens.tokenizer import EOS, SEPARATE_FILES
 from allyouneed.data.tokens.vocabulary import AnyTokenizer, load_tokenizers
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.files import (
-    check_folder,
-    last_version,
-    read_manifest,
-    read_tensors,
-    tensor_bytes,
-    to_json,
-    write_folder,
-)
+from allyouneed.files import check_folder, last_version, read_manifest, read_tensors, tensor_bytes, write_folder
+from allyouneed.json_text import to_json
 from allyouneed.model.transformer import Transformer
 from allyouneed.untrusted import checked, count_elements, read_typed
 

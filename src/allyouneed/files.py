@@ -8,8 +8,6 @@ other file; a sealed JSON file holds its own. A file that the system cannot read
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,6 +23,7 @@ from torch import Tensor
 
 from allyouneed.durable import create_folder, rename, sync
 from allyouneed.errors import DamagedFile, UserError
+from allyouneed.json_text import to_json
 from allyouneed.untrusted import (
     cannot_read,
     changed,
@@ -354,28 +353,6 @@ def _sealed(content: Mapping[str, Any]) -> str:
 
 def _sum_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(_as_bytes(to_json(content))).hexdigest()
-
-
-def to_json(content: object) -> str:
-    """Serialise to JSON for a file: indented, non-ASCII characters unescaped, with a final newline; see `json_line`."""
-    return json_line(content, indent=1) + "\n"
-
-
-def json_line(content: object, indent: int | None = None) -> str:
-    """Serialise to JSON, with null for NaN and infinity, which JSON lacks."""
-    try:
-        return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(content: object) -> object:
-    """Copy nested dictionaries and lists, with None for floats that are not finite."""
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

@@ -12,12 +12,13 @@ from rich.console import Console
 from allyouneed import Translator, UserError
 from allyouneed.bundle import load_weights
 from allyouneed.config import Config
-from allyouneed.files import read_sealed, to_json
+from allyouneed.files import read_sealed
 from allyouneed.insight.look import LookRequest, look_at
 from allyouneed.insight.page import film_html
 from allyouneed.insight.statistics.heads import MEASURES
 from allyouneed.insight.statistics.over_training import BUDGET, film_data, film_json, film_page, role_lines
 from allyouneed.insight.variants.switches import all_heads
+from allyouneed.json_text import to_json
 from allyouneed.snapshots import Snapshots
 from allyouneed.training.train import train
 from tests.conftest import silent, toy_pairs, toy_request, write_pairs

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from allyouneed import UserError
 from allyouneed.config import load_recipe
-from allyouneed.files import json_line, to_json
+from allyouneed.json_text import json_line, to_json
 from allyouneed.model.transformer import Transformer
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.health import Health, validation_warning

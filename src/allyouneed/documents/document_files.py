@@ -19,7 +19,8 @@ from allyouneed.documents.document_translation import (
 )
 from allyouneed.documents.finished_sentences import FinishedSentences
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, check_output, json_line, write_file
+from allyouneed.files import cannot_write, check_output, write_file
+from allyouneed.json_text import json_line
 from allyouneed.progress import print_line, track_progress
 from allyouneed.translation.resuming import note_path
 from allyouneed.translation.translator import Translator

@@ -11,7 +11,8 @@ from pydantic import BaseModel, RootModel, StrictStr
 
 from allyouneed.documents.document_translation import Memory
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, json_line
+from allyouneed.files import cannot_write
+from allyouneed.json_text import json_line
 from allyouneed.translation.resuming import digest_of, note_path
 from allyouneed.translation.sentence import Sentence, TranslatedSentence
 from allyouneed.translation.translator import Translator

@@ -18,7 +18,7 @@ from allyouneed.exchange.formats import FORMATS
 from allyouneed.exchange.identity import OURS, Identity, identify
 from allyouneed.exchange.reading.licence import find_licence
 from allyouneed.exchange.reading.model_languages import UNKNOWN, UnknownLanguages
-from allyouneed.files import json_line
+from allyouneed.json_text import json_line
 from allyouneed.model.transformer import Transformer
 from allyouneed.terminal import program
 

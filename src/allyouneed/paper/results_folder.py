@@ -20,7 +20,8 @@ import torch
 from pydantic import BaseModel
 
 from allyouneed.errors import UserError
-from allyouneed.files import to_json, write_file
+from allyouneed.files import write_file
+from allyouneed.json_text import to_json
 from allyouneed.untrusted import checked, read_typed
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from allyouneed.errors import DamagedFile, UserError
-from allyouneed.files import recover_all, to_json, write_folder
+from allyouneed.files import recover_all, write_folder
+from allyouneed.json_text import to_json
 from allyouneed.serving.api_errors import ApiError
 from allyouneed.translation.terminology.glossary import Entry, Glossary
 from allyouneed.translation.terminology.glossary_files import term_problem

@@ -19,7 +19,8 @@ from torch import Tensor
 from allyouneed.bundle import check_weights, weights_of
 from allyouneed.data.batches import Position
 from allyouneed.errors import UserError
-from allyouneed.files import check_folder, delete_folder, read_tensors, tensor_bytes, to_json, write_folder
+from allyouneed.files import check_folder, delete_folder, read_tensors, tensor_bytes, write_folder
+from allyouneed.json_text import to_json
 from allyouneed.training import distributed
 from allyouneed.training.distributed.ranks import Ranks, assign, is_sharded, local
 from allyouneed.training.health import Health

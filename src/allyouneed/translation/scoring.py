@@ -12,7 +12,8 @@ import torch
 
 from allyouneed.data.batches import pad, token_batches
 from allyouneed.data.tokens.tokenizer import BOS, EOS
-from allyouneed.files import TextFiles, as_paths, json_line
+from allyouneed.files import TextFiles, as_paths
+from allyouneed.json_text import json_line
 from allyouneed.translation.alignment import word_numbers
 from allyouneed.translation.directions import refuse_without_code
 from allyouneed.translation.ensemble import average

@@ -22,7 +22,8 @@ from allyouneed.data.files.formats import have_columns
 from allyouneed.data.files.lines import decode_lines, read_lines, read_text
 from allyouneed.data.tokens.tokenizer import to_nfc
 from allyouneed.errors import UserError
-from allyouneed.files import cannot_write, check_output, json_line, write_file
+from allyouneed.files import cannot_write, check_output, write_file
+from allyouneed.json_text import json_line
 from allyouneed.translation.line_blocks import INTERACTIVE, PIPE, Pace, blocks_of_file, blocks_of_stream
 from allyouneed.translation.line_translation import LineProgress, NumberedTranslation, translate_block
 from allyouneed.translation.options import SearchOptions

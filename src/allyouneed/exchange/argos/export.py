@@ -14,7 +14,8 @@ from allyouneed.errors import UserError
 from allyouneed.exchange.agreement import TokenTranslator
 from allyouneed.exchange.ctranslate2.export import check_ctranslate2, ctranslate2_translator, export_ctranslate2
 from allyouneed.exchange.ctranslate2.model_file import FILES
-from allyouneed.files import new_folder, to_json
+from allyouneed.files import new_folder
+from allyouneed.json_text import to_json
 from allyouneed.languages import language_name
 
 _SOURCE_MODEL = "sentencepiece.model"  # Argos has one model for both sides; it detokenizes the target by replacing ▁

@@ -10,7 +10,8 @@ from allyouneed.data.tokens.tokenizer import BOS, EOS, PAD, UNK
 from allyouneed.data.tokens.vocabulary import ADDED, AnyTokenizer, Vocabulary, VocabularyTokenizer
 from allyouneed.errors import UserError
 from allyouneed.exchange.hugging_face.weights import position_tables, to_marian
-from allyouneed.files import tensor_bytes, to_json, write_folder
+from allyouneed.files import tensor_bytes, write_folder
+from allyouneed.json_text import to_json
 
 MAX_POSITIONS = 512  # the usual number of positions of a Marian model
 NORM_EPSILON = 1e-5  # of layer norms in transformers; smaller ones differ by less than rounding

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from allyouneed.durable import sync
 from allyouneed.errors import UserError
-from allyouneed.files import json_line, write_file
+from allyouneed.files import write_file
 from allyouneed.interruption import ignoring_closed_terminal
+from allyouneed.json_text import json_line
 from allyouneed.progress import print_line, time_left
 from allyouneed.seals import intact_lines, seal_line
 from allyouneed.untrusted import read_regular
