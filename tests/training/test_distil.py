@@ -14,14 +14,18 @@ from sacrebleu.metrics import BLEU
 
 from allyouneed import ModelConfig, Translator, UserError
 from allyouneed.bundle import build_model, load_bundle, save_bundle
+from allyouneed.config import TrainingConfig
+from allyouneed.data.batches import Batch
 from allyouneed.data.corpora import corpus
 from allyouneed.data.files.lines import read_text
+from allyouneed.data.tokens.tokenizer import BOS, EOS
 from allyouneed.training import distil as distilling
 from allyouneed.training.distil import Distillation, distil
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.initialise import initialise_from, spread_indices
 from allyouneed.training.resolution.resolve import resolve
 from allyouneed.training.resolution.run_record import RunRecord
+from allyouneed.training.step import batch_loss
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import TOY, silent, toy_pairs, toy_request, write_pairs
 from tests.training.test_distributed import TORCHRUNS
@@ -33,7 +37,7 @@ def distillation(folder, teacher, **more) -> Distillation:
     train = write_pairs(folder / "text", "train", toy_pairs(60))
     valid = write_pairs(folder / "text", "valid", toy_pairs(20, seed=2))
     return Distillation(
-        teacher, [corpus(*train)], [corpus(*valid)], folder / "run", settings=STUDENT, **{"beam_size": 2, **more}
+        [teacher], [corpus(*train)], [corpus(*valid)], folder / "run", settings=STUDENT, **{"beam_size": 2, **more}
     )
 
 
@@ -118,6 +122,46 @@ def test_a_teacher_share_brings_the_distributions_closer(toy_run, tmp_path):
         found.append(float((expected.exp() * (expected - log_probs)).sum()))
     assert found[1] < found[0]
     assert all(torch.equal(a, b) for a, b in zip(before, load_bundle(toy_run).model.parameters(), strict=True))
+
+
+def perturbed(run, folder):
+    """Store a copy of a bundle with other weights."""
+    bundle = load_bundle(run)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in bundle.model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    save_bundle(bundle, folder)
+    return folder
+
+
+def test_several_teachers_translate_as_an_ensemble(toy_run, tmp_path):
+    teachers = [toy_run, perturbed(toy_run, tmp_path / "other")]
+    request = dataclasses.replace(distillation(tmp_path, toy_run, targets="teacher"), teachers=teachers)
+    sources = [source for source, _ in toy_pairs(60)]
+    expected = [one.text for one in Translator.load(teachers).translate(sources, beam_size=2)]
+    assert expected != [one.text for one in Translator.load(toy_run).translate(sources, beam_size=2)]
+    assert distil(request, silent()).status == FINISHED
+    assert lines(tmp_path / "run" / "distilled" / "train.target") == [text for text in expected if text]
+    with pytest.raises(UserError, match="started with teacher = "):
+        distil(dataclasses.replace(request, teachers=[toy_run]), silent())
+    with pytest.raises(UserError, match="no models are given"):
+        distil(dataclasses.replace(request, teachers=[]), silent())
+
+
+def test_the_logits_of_several_teachers_are_averaged(toy_run, tmp_path):
+    models = [load_bundle(run).model.eval() for run in (toy_run, perturbed(toy_run, tmp_path / "other"))]
+    [texts] = toy_pairs(1, seed=2)
+    source, target = (torch.tensor([[*load_bundle(toy_run).tokenizer.encode(text), EOS]]) for text in texts)
+    target_ids = torch.cat([torch.tensor([[BOS]]), target], dim=1)
+    student = load_bundle(toy_run).model.eval()
+    settings = TrainingConfig(teacher_share=0.6, label_smoothing=0.0)
+    loss, nll = batch_loss(student, Batch(source, target_ids), settings, torch.device("cpu"), models)
+    log_p = student(source, target_ids[:, :-1]).log_softmax(-1)
+    taught = torch.stack([model(source, target_ids[:, :-1]) for model in models]).mean(0).softmax(-1)
+    correct = log_p.gather(2, target[..., None]).sum()
+    torch.testing.assert_close(nll, -correct, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss, -0.4 * correct - 0.6 * (taught * log_p).sum(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_teacher_share_needs_a_teacher(tmp_path):
@@ -231,7 +275,9 @@ def test_learned_positions_are_copied_only_if_as_many(toy_run):
 def test_copied_layers_are_reported_once_with_a_budget(toy_run, tmp_path):
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     request = dataclasses.replace(
-        toy_request(tmp_path / "text", tmp_path / "run"), settings=[*settings, "training.minutes=0.05"], teacher=toy_run
+        toy_request(tmp_path / "text", tmp_path / "run"),
+        settings=[*settings, "training.minutes=0.05"],
+        teachers=[toy_run],
     )
     output = io.StringIO()
     assert train(request, Console(file=output)).status == FINISHED
@@ -242,7 +288,7 @@ def test_copied_layers_are_reported_once_with_a_budget(toy_run, tmp_path):
 
 def test_without_a_recipe_the_student_is_the_papers_base(toy_run, tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run")
-    request = dataclasses.replace(request, recipe=None, settings=[], teacher=toy_run)
+    request = dataclasses.replace(request, recipe=None, settings=[], teachers=[toy_run])
     record = RunRecord(tmp_path / "run" / "run.json")
     config = resolve(request, record, torch.device("cpu"), Ranks(), print).config
     assert config.model == ModelConfig()
@@ -252,6 +298,6 @@ def test_without_a_recipe_the_student_is_the_papers_base(toy_run, tmp_path):
 def test_settings_that_the_teacher_fixes_are_refused_before_it_translates(toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr("allyouneed.training.distil.translate_file", lambda *_, **__: pytest.fail("translated"))
     files = toy_request(tmp_path / "text", tmp_path / "run")
-    request = Distillation(toy_run, files.train, files.valid, tmp_path / "run", settings=["data.vocab_size=500"])
+    request = Distillation([toy_run], files.train, files.valid, tmp_path / "run", settings=["data.vocab_size=500"])
     with pytest.raises(UserError, match=r"vocab_size = 500, but .*/run has \d+, and its vocabulary is kept\."):
         distil(request, silent())

@@ -79,7 +79,7 @@ def make_state(config: Config, ranks: Ranks, has_teacher: bool = False, build=Tr
     freeze(model, config.training.freeze)
     engine = parallelise(model, ranks, config.training.sharding)
     optimizers = make_optimizers(model, config.training, plan_for_steps(config).learning_rate, ranks)
-    state = TrainingState(model, optimizers, teacher=teacher.eval() if has_teacher else None)
+    state = TrainingState(model, optimizers, teachers=[teacher.eval()] if has_teacher else [])
     state.engine = engine
     return state
 

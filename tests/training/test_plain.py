@@ -95,7 +95,9 @@ def gradients(
     if teacher is not None and taught_by is not None:
         taught_by.load_state_dict(teacher.state_dict())
     with SmallestReluInput() as relu:
-        loss, nll = batch_loss(model.train(), one, config.training, torch.device("cpu"), taught_by)
+        loss, nll = batch_loss(
+            model.train(), one, config.training, torch.device("cpu"), [taught_by] if taught_by else []
+        )
     tokens = int((one.target_output != PAD).sum())
     (loss / tokens).backward()
     loss = loss.detach()
@@ -116,7 +118,9 @@ def steps(
     exact = make_model(plain, torch.float64)
     teacher = make_model(plain, torch.float64).eval() if taught else None
     plan = plan_for_steps(plain)
-    state = TrainingState(exact, make_optimizers(exact, plain.training, plan.learning_rate), teacher=teacher)
+    state = TrainingState(
+        exact, make_optimizers(exact, plain.training, plan.learning_rate), teachers=[teacher] if teacher else []
+    )
     seeds = count()
     for _ in range(number):
         with torch.no_grad():

@@ -88,7 +88,7 @@ def test_sampling_that_is_impossible_is_refused_early(tmp_path):
 def test_a_students_teacher_does_not_see_sampled_text(toy_run, tmp_path):
     files = write_pairs(tmp_path, "train", toy_pairs(50))
     request = Distillation(
-        toy_run, [corpus(*files)], [corpus(*files)], tmp_path / "run", "swift", [*SAMPLING, "training.steps=2"]
+        [toy_run], [corpus(*files)], [corpus(*files)], tmp_path / "run", "swift", [*SAMPLING, "training.steps=2"]
     )
     with pytest.raises(UserError, match=r"data\.subword_sampling and training\.teacher_share exclude each other"):
         distil(request, silent())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -103,7 +103,7 @@ class LoopParts:
         copy, state = self._start(model, taught_by, plan)
         if config.training.freeze:
             notes["frozen"] = ", ".join(config.training.freeze)
-        origins = [bundle for bundle in (self.resolved.start, self.resolved.teacher) if bundle]
+        origins = [bundle for bundle in (self.resolved.start, *self.resolved.teachers) if bundle]
         longest = max(report["longest_source"], *(bundle.longest_source for bundle in origins), 0)
         return Loop(
             run=request.out,
@@ -124,7 +124,7 @@ class LoopParts:
         )
 
     def _start(
-        self, model: Transformer, teacher: Transformer | None, plan: TrainingPlan
+        self, model: Transformer, teachers: Sequence[Transformer], plan: TrainingPlan
     ) -> tuple[Transformer, TrainingState]:
         """Return the model that translates, see `Loop.bundle`, and the training state."""
         training, ranks = self.resolved.config.training, self.ranks
@@ -134,7 +134,7 @@ class LoopParts:
             copy = model = model.to(self.device)
         engine = parallelise(model, ranks, training.sharding)
         optimizers = make_optimizers(model, training, plan.learning_rate, ranks)  # of the parameters that it left
-        state = TrainingState(model, optimizers, teacher=teacher)
+        state = TrainingState(model, optimizers, teachers=teachers)
         state.engine = engine
         return copy, state
 
@@ -164,22 +164,23 @@ class LoopParts:
         kept = [report["kept"] for report in self.prepared.corpora("valid")]
         return tuple((each, count) for each, count in zip(directions, kept, strict=False) if each)
 
-    def _initialise(self, model: Transformer, notes: dict[str, Any]) -> Transformer | None:
-        """Copy weights of the start or the teacher, and return the teacher if the loss uses its distribution."""
-        start, teacher, request = self.resolved.start, self.resolved.teacher, self.resolved.request
+    def _initialise(self, model: Transformer, notes: dict[str, Any]) -> list[Transformer]:
+        """Copy weights of the start or the first teacher; return the teachers if the loss uses their distribution."""
+        start, teachers, request = self.resolved.start, self.resolved.teachers, self.resolved.request
         if start and request.start_from:
             load_weights(model, weights_of(start.model), request.start_from)
-        if not teacher:
-            return None
-        notes[INITIALISED] = initialise_from(model, teacher.model)
+        if not teachers:
+            return []
+        notes[INITIALISED] = initialise_from(model, teachers[0].model)
         if self.resolved.config.training.freeze and notes[INITIALISED].startswith("no layers"):
             raise UserError(
                 f"training.freeze needs the teacher's weights, but {notes[INITIALISED]}. Remove the setting."
             )
-        if not self.resolved.config.training.teacher_share:
-            return None
-        taught_by = _plain_model(teacher) if self.resolved.config.training.plain else teacher.model
-        return taught_by.to(self.device).eval()
+        training = self.resolved.config.training
+        if not training.teacher_share:
+            return []
+        models = (_plain_model(each) if training.plain else each.model for each in teachers)
+        return [each.to(self.device).eval() for each in models]
 
 
 def _plain_model(bundle: Bundle) -> Transformer:

@@ -157,7 +157,13 @@ def clean(
 
 @app.command()
 def distil(
-    teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="The run or bundle to imitate.")],
+    teachers: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="TEACHER [TEACHER ...]",
+            help="The run or bundle to imitate, or several, which translate as an ensemble.",
+        ),
+    ],
     train: Train,
     valid: Annotated[
         list[FileGroup],
@@ -185,7 +191,7 @@ def distil(
     minutes: Minutes = None,
     settings: Settings = None,
 ) -> None:
-    """Train a small, fast translator to imitate another.
+    """Train a small, fast translator to imitate another, or an ensemble.
 
     The student is trained on the teacher's translations of the training text (Kim and Rush 2016).
 
@@ -194,7 +200,7 @@ def distil(
     overrides = _with_minutes(minutes, settings)
     with resume_hint():
         request = training.Distillation(
-            teacher,
+            teachers,
             training.as_corpora(train, weights),
             training.as_corpora(valid, split="validation"),
             out,

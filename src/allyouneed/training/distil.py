@@ -1,9 +1,10 @@
-"""Knowledge distillation (Kim and Rush 2016): train a small, fast student to imitate a teacher.
+"""Knowledge distillation (Kim and Rush 2016): train a small, fast student to imitate a teacher, or several.
 
 Sequence level: the teacher translates the source side of the training text with beam search. Its translations are more
 regular than human translations, so a shallow student with greedy search comes close to the teacher's beam search. Token
 level: with `training.teacher_share`, the teacher's distribution is part of the target distribution (see `loss.py`).
-The translations are stored in RUN/distilled, with checksums; repeating the command resumes an interrupted translation.
+Several teachers translate as an ensemble (Freitag et al. 2017), and their logits are averaged. The translations are
+stored in RUN/distilled, with checksums; repeating the command resumes an interrupted translation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.config import load_recipe
 from allyouneed.data.corpora import Corpus, count_all_pairs, located
 from allyouneed.data.files.formats import RawPair, read_pairs
@@ -40,9 +41,10 @@ from allyouneed.training.distributed.launch import announced_ranks
 from allyouneed.training.reporting.outcome import Outcome
 from allyouneed.training.request import Request
 from allyouneed.training.resolution.choice import Choice
-from allyouneed.training.resolution.identity import bundle_identity, same_content
+from allyouneed.training.resolution.identity import bundle_identities, same_content
 from allyouneed.training.run_lock import lock_run
 from allyouneed.training.train import train
+from allyouneed.translation.ensemble import load_members
 from allyouneed.translation.evaluation.bleu_tokenizers import AUTO, DEFAULT, TOKENIZED, bleu_metric, choose_tokenizer
 from allyouneed.translation.options import SearchOptions
 from allyouneed.translation.resuming import note_path
@@ -58,7 +60,7 @@ class Distillation:
     """A request for distillation.
 
     Attributes:
-        teacher: RUN or bundle of the teacher.
+        teachers: RUNs or bundles of the teachers: one, or several with one vocabulary.
         train: Training text: one corpus or several.
         valid: Validation text with human references.
         out: Folder of the student's run.
@@ -72,7 +74,7 @@ class Distillation:
         inter_threads: Number of batches that the teacher translates in parallel; None for one per core.
     """
 
-    teacher: Path
+    teachers: Sequence[Path]
     train: Sequence[Corpus]
     valid: Sequence[Corpus]
     out: Path
@@ -85,10 +87,10 @@ class Distillation:
 
 
 def distil(request: Distillation, console: Console) -> Outcome:
-    """Translate the training text with the teacher and train the student, or resume an interrupted run.
+    """Translate the training text with the teachers and train the student, or resume an interrupted run.
 
     Args:
-        request: Teacher, text and settings.
+        request: Teachers, text and settings.
         console: Where progress is shown.
 
     Raises:
@@ -98,43 +100,44 @@ def distil(request: Distillation, console: Console) -> Outcome:
         raise UserError(f"--targets {request.targets}: choose {', '.join(TARGETS)}.")
     if announced_ranks() > 1:  # all ranks would translate into the same files
         raise UserError("distil runs in one process: start it without torchrun, or unset WORLD_SIZE.")
-    teacher = load_bundle(request.teacher)
-    if teacher.directions:
+    teachers = load_members(request.teachers)
+    if teachers[0].directions:
         raise UserError(
-            f"{request.teacher}: translates in several directions. distil imitates a translator of one direction."
+            f"{request.teachers[0]}: translates in several directions. distil imitates a translator of one direction."
         )
     count_all_pairs([*request.train, *request.valid])  # finds errors in the text before the long translation
     training = Request(
-        *(request.train, request.valid, request.out, teacher.languages, request.recipe, request.settings),
-        teacher=request.teacher,
+        *(request.train, request.valid, request.out, teachers[0].languages, request.recipe, request.settings),
+        teachers=request.teachers,
     )
-    Choice(training, None, teacher, torch.device("cpu")).check()  # the same for settings
+    Choice(training, None, teachers[0], torch.device("cpu")).check()  # the same for settings
     with lock_run(request.out):
-        text = _training_text(request, teacher, partial(print_line, console))
-    return train(replace(training, train=text), console, teacher)
+        text = _training_text(request, teachers, partial(print_line, console))
+    return train(replace(training, train=text), console, teachers)
 
 
-def _training_text(request: Distillation, teacher: Bundle, say: Callable[[str], None]) -> list[Corpus]:
+def _training_text(request: Distillation, teachers: Sequence[Bundle], say: Callable[[str], None]) -> list[Corpus]:
     """Return the corpora that the student is trained on, writing them if needed: one for each of the request."""
     folder = request.out / "distilled"
     folders = (
         [folder / str(number) for number, _ in enumerate(request.train, 1)] if len(request.train) > 1 else [folder]
     )
     return [
-        replace(corpus, paths=_distilled(request, corpus, each, teacher, say))
+        replace(corpus, paths=_distilled(request, corpus, each, teachers, say))
         for corpus, each in zip(request.train, folders, strict=True)
     ]
 
 
 def _distilled(
-    request: Distillation, corpus: Corpus, folder: Path, teacher: Bundle, say: Callable[[str], None]
+    request: Distillation, corpus: Corpus, folder: Path, teachers: Sequence[Bundle], say: Callable[[str], None]
 ) -> tuple[Path, Path]:
     """Return the source and target files for one corpus, writing them if needed."""
     config = load_recipe(request.recipe).override(request.settings)
     options = {"beam_size": request.beam_size, "length_penalty": request.length_penalty}
-    search = teacher.config.replace(search={name: value for name, value in options.items() if value is not None}).search
+    first, *others = teachers
+    search = first.config.replace(search={name: value for name, value in options.items() if value is not None}).search
     facts = {
-        "teacher": bundle_identity(request.teacher),
+        "teacher": bundle_identities(request.teachers),
         "train": [f"{path.name} {sha256(path)}" for path in corpus.paths],
         "columns": list(config.data.columns),
         "beam_size": search.beam_size,
@@ -149,12 +152,12 @@ def _distilled(
         )
         _check_written(folder, [file.name for file in files], remedy)
         return files
-    [corpus] = located([corpus], config.data.columns, teacher.languages)
+    [corpus] = located([corpus], config.data.columns, first.languages)
     read = read_pairs(corpus.paths, corpus.columns)
     pairs = [pair for pair in read if not pair.fault and pair.source and pair.target]
-    translator = Translator(teacher, config.training.device, request.inter_threads)
+    translator = Translator(first, config.training.device, request.inter_threads, others=others)
     hypotheses = _translate(folder, pairs, translator, facts, say)
-    chosen = list(_choose_targets(pairs, hypotheses, request.targets, teacher.languages[1]))
+    chosen = list(_choose_targets(pairs, hypotheses, request.targets, first.languages[1]))
     for side, file in enumerate(files):
         write_file(file, "".join(f"{pair[side]}\n" for pair in chosen))
     add_to_manifest(folder, *(file.name for file in files))

@@ -31,7 +31,8 @@ class Request:
         data: Folder of prepared data shared by several runs; None for a folder in the run.
         tokenizer: A SentencePiece model to use, or one for each language; empty to train a new one.
         start_from: RUN or bundle whose model and tokenizer are trained further.
-        teacher: RUN or bundle whose tokenizer the model shares and whose layers initialise it (see `initialise.py`).
+        teachers: RUNs or bundles whose tokenizer the model shares; the first one's layers initialise it (see
+            `initialise.py`).
         plan: Training plan to use instead of a new one, so that several runs are comparable.
         steady: Whether to keep the plan even if it does not fit into the minutes.
         observe: Measures the model during training, see `Loop.observe`.
@@ -48,7 +49,7 @@ class Request:
     data: Path | None = None
     tokenizer: Sequence[Path] = ()
     start_from: Path | None = None
-    teacher: Path | None = None
+    teachers: Sequence[Path] = ()
     plan: TrainingPlan | None = None
     steady: bool = False
     observe: Observe | None = None

@@ -94,7 +94,7 @@ class TrainingState:
         validations_without_gain: Number of validations since then that count towards patience.
         since_log: Sums since the last logged step.
         health: Skipped updates and the course of the loss.
-        teacher: Teacher of a student (`distil`); it is constant and not part of a checkpoint.
+        teachers: Teachers of a student (`distil`); they are constant and not part of a checkpoint.
         engine: Calls a function of the model, and reduces gradients over the ranks: a `Computation`, unless that of
             `parallelise` is set.
     """
@@ -108,7 +108,7 @@ class TrainingState:
     validations_without_gain: int = 0
     since_log: Totals = field(default_factory=Totals)
     health: Health = field(default_factory=Health)
-    teacher: Transformer | None = None
+    teachers: Sequence[Transformer] = ()
     engine: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ def update(
         if len(batch.source) or ranks.count > 1:
             with accumulating(state.engine, is_last=part + 1 == len(shares)):
                 part_loss, part_nll = state.engine(
-                    partial(share_loss, batch=batch, training=training, device=device, teacher=state.teacher)
+                    partial(share_loss, batch=batch, training=training, device=device, teachers=state.teachers)
                 )
                 (part_loss / divisor).backward()
             loss, nll = loss + part_loss.detach().cpu(), nll + part_nll.cpu()
@@ -206,20 +206,28 @@ def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
 
 
 def share_loss(
-    model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
+    model: Transformer,
+    batch: Batch,
+    training: TrainingConfig,
+    device: torch.device,
+    teachers: Sequence[Transformer] = (),
 ) -> tuple[Tensor, Tensor]:
     """Compute `batch_loss`; an empty share has the loss 0 and a gradient of zeros.
 
     The engines' collective operations need all ranks: an empty share computes another batch, without weight.
     """
     if len(batch.source):
-        return batch_loss(model, batch, training, device, teacher)
-    loss, nll = batch_loss(model, _SHORTEST, training, device, teacher)
+        return batch_loss(model, batch, training, device, teachers)
+    loss, nll = batch_loss(model, _SHORTEST, training, device, teachers)
     return 0 * loss, 0 * nll
 
 
 def batch_loss(
-    model: Transformer, batch: Batch, training: TrainingConfig, device: torch.device, teacher: Transformer | None = None
+    model: Transformer,
+    batch: Batch,
+    training: TrainingConfig,
+    device: torch.device,
+    teachers: Sequence[Transformer] = (),
 ) -> tuple[Tensor, Tensor]:
     """Compute the loss of a batch, ignoring padding.
 
@@ -228,7 +236,7 @@ def batch_loss(
         batch: Token ids of source and target, [batch, length].
         training: Training settings: smoothing, precision, teacher's share.
         device: Device of the model.
-        teacher: Teacher with the same vocabulary, whose distribution is part of the target.
+        teachers: Teachers with the same vocabulary, whose distribution is part of the target.
 
     Returns:
         Smoothed cross-entropy (differentiable) and negative log-likelihood, sums over target tokens in nats. If the
@@ -241,9 +249,11 @@ def batch_loss(
     targets = batch.target_output[batch.target_output != PAD].to(device, non_blocking=True)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         soft_targets = None
-        if teacher is not None:
+        if teachers:
             with torch.no_grad():
-                soft_targets = TeacherLogits(*_hidden(teacher, batch, device), training.teacher_share)
+                soft_targets = _teacher_logits(
+                    [_hidden(each, batch, device) for each in teachers], training.teacher_share
+                )
         inputs = _drop_words(batch, training.word_dropout) if model.training and training.word_dropout else batch
         hidden, weight = _hidden(model, inputs, device)
         if share:
@@ -255,6 +265,15 @@ def batch_loss(
             return loss / passes, smoothed_cross_entropy(logits.detach(), targets, 0.0) / passes
         loss, nll = chunked_cross_entropy(hidden, weight, targets, training.label_smoothing, soft_targets)
         return loss / passes, nll / passes
+
+
+def _teacher_logits(factors: Sequence[tuple[Tensor, Tensor]], share: float) -> TeacherLogits:
+    """Average the logits of several teachers, given as factors: their distribution is the normalised geometric mean.
+
+    The mean of products is one product, of the concatenated states and the concatenated weights.
+    """
+    hidden, weight = (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0] for parts in zip(*factors, strict=True))
+    return TeacherLogits(hidden / len(factors), weight, share)
 
 
 def _drop_words(batch: Batch, rate: float) -> Batch:

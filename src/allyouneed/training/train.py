@@ -57,13 +57,13 @@ _LARGEST_REPORT = 1 << 28  # bytes
 _DATA_SHARE = 16  # part of the available memory that token ids may take
 
 
-def train(request: Request, console: Console, teacher: Bundle | None = None) -> Outcome:
+def train(request: Request, console: Console, teachers: Sequence[Bundle] = ()) -> Outcome:
     """Train a model, or resume its training if the run exists.
 
     Args:
         request: The text, the settings and the folder of the run.
         console: Where progress is shown.
-        teacher: The bundle of `request.teacher`, if it is already loaded.
+        teachers: The bundles of `request.teachers`, if they are already loaded.
 
     Raises:
         UserError: If the request is invalid, files are missing or damaged, the disk is full, or training diverges.
@@ -82,7 +82,7 @@ def train(request: Request, console: Console, teacher: Bundle | None = None) -> 
             refuse_differences(ranks, facts_of(request))
             log = RunLog(request.out, console, active=ranks.is_first)
             record = _shared_record(request.out / "run.json", ranks, log)
-            resolved = resolve(request, record, device, ranks, log.show, teacher)
+            resolved = resolve(request, record, device, ranks, log.show, teachers)
             compilation = Compilation(resolved.config, device, ranks, log.show, watch)
             return _train(resolved, record, log, device, ranks, compilation)
     except BaseException as error:

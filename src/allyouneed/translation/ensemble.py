@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from allyouneed import kernels
-from allyouneed.bundle import Bundle, is_run
+from allyouneed.bundle import Bundle, is_run, load_bundle
 from allyouneed.errors import UserError
 from allyouneed.translation.engine import FLOAT32, engine_for
 from allyouneed.translation.engine.memory import DraftMemory
@@ -140,6 +140,22 @@ class SearchedModels:
             finally:
                 self._lock.release()
         return self._found or (self._models[0] if len(self._models) == 1 else Ensemble(self._models))
+
+
+def load_members(paths: Sequence[Path]) -> list[Bundle]:
+    """Load the models of an ensemble, or a single one.
+
+    Args:
+        paths: A RUN or bundle for each model.
+
+    Raises:
+        UserError: If there are none, a bundle is missing or damaged, or vocabularies or languages differ.
+    """
+    if not paths:
+        raise UserError("no models are given. Give at least one RUN or bundle.")
+    bundles = [load_bundle(path) for path in paths]
+    check_members(bundles, [str(path) for path in paths])
+    return bundles
 
 
 def check_members(bundles: Sequence[Bundle], names: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Unpack, overload
 import numpy as np
 import torch
 
-from allyouneed.bundle import Bundle, load_bundle
+from allyouneed.bundle import Bundle
 from allyouneed.data.batches import pad
 from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
 from allyouneed.devices import choose_device
@@ -27,7 +27,7 @@ from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
 from allyouneed.translation.draft_memory import memory_of
 from allyouneed.translation.engine import FLOAT32, INT8
-from allyouneed.translation.ensemble import SearchedModels, check_members
+from allyouneed.translation.ensemble import SearchedModels, check_members, load_members
 from allyouneed.translation.inputs import check_inter_threads, check_strings, for_each, for_each_part
 from allyouneed.translation.options import ResolvedOptions, SearchOptions, SearchOverrides
 from allyouneed.translation.repetition import search_guarded
@@ -146,11 +146,7 @@ class Translator:
             UserError: If there is no bundle at the path, the bundle is damaged, the machine lacks the device or the
                 compute type, the model does not have the languages, or the vocabularies of an ensemble differ.
         """
-        paths = as_paths(path)
-        if not paths:
-            raise UserError("no models are given. Give at least one RUN or bundle.")
-        bundle, *others = bundles = [load_bundle(each) for each in paths]
-        check_members(bundles, [str(each) for each in paths])
+        bundle, *others = load_members(as_paths(path))
         translator = cls(bundle, device, inter_threads, compute_type, others, few_tokens)
         if target is None and source is None and needs_target(translator.bundle):
             return translator

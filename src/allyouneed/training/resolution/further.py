@@ -64,7 +64,7 @@ def changeable_settings(request: Request, origin: Bundle) -> list[str]:
 
     Args:
         request: The request.
-        origin: The bundle of `request.start_from` or `request.teacher`.
+        origin: The bundle of `request.start_from` or of the first of `request.teachers`.
 
     Returns:
         Overrides `SECTION.NAME=VALUE`.
@@ -72,7 +72,7 @@ def changeable_settings(request: Request, origin: Bundle) -> list[str]:
     Raises:
         UserError: If a setting of the command or of the user's recipe file has another value.
     """
-    path, recipe = request.start_from or request.teacher, own_recipe_values(request)
+    path, recipe = request.start_from or request.teachers[0], own_recipe_values(request)
     remedy = "train a new model without --start-from" if request.start_from else "train without a teacher"
     fixed = _fixed_values(origin, whole=request.start_from is not None)
     for key, value in explicit_values(request).items():

@@ -60,13 +60,19 @@ def identity(
         **({"tokenizer": [f"{each.name} {checksum(each)}" for each in request.tokenizer]} if request.tokenizer else {}),
         **({"directions": [list(each.direction or ()) for each in request.train]} if request.directions else {}),
         **({"start from": bundle_identity(request.start_from)} if request.start_from else {}),
-        **({"teacher": bundle_identity(request.teacher)} if request.teacher else {}),
+        **({"teacher": bundle_identities(request.teachers)} if request.teachers else {}),
     }
 
 
 def bundle_identity(run: Path) -> str:
     """Describe a bundle by its path and content; raises `UserError` if there is no bundle."""
     return f"{run} {checksum(find_bundle(run) / MANIFEST)}"
+
+
+def bundle_identities(runs: Sequence[Path]) -> str | list[str]:
+    """Describe several bundles as a list, and one as `bundle_identity` does, as in runs of earlier versions."""
+    described = [bundle_identity(run) for run in runs]
+    return described[0] if len(described) == 1 else described
 
 
 def checksum(path: Path) -> str:

@@ -60,15 +60,15 @@ class ResolvedRequest:
         request: The request as given.
         config: The settings of the run.
         start: Bundle to train further, on the CPU.
-        teacher: Bundle of the teacher, on the CPU.
-        tokenizer: The user's tokenizer, or that of the start or the teacher; None if a new tokenizer must be trained.
+        teachers: Bundles of the teachers, on the CPU.
+        tokenizer: The user's tokenizer, or that of the start or the teachers; None if a new tokenizer must be trained.
         pending: Facts for the run's record that hold once a longer run is planned; empty if its length is unchanged.
     """
 
     request: Request
     config: Config
     start: Bundle | None = None
-    teacher: Bundle | None = None
+    teachers: Sequence[Bundle] = ()
     tokenizer: AnyTokenizer | None = None
     pending: dict[str, Any] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ def resolve(
     device: torch.device,
     ranks: Ranks,
     show: Callable[[str], None],
-    teacher: Bundle | None = None,
+    teachers: Sequence[Bundle] = (),
 ) -> ResolvedRequest:
     """Load the bundles of a request, and determine the settings: the stored ones if the run exists, else new ones.
 
@@ -89,14 +89,14 @@ def resolve(
         device: Device of the training; its speed determines the recipe if none is named.
         ranks: Processes of the run, which share the settings of rank 0.
         show: Callback that shows a line to the user.
-        teacher: The bundle of `request.teacher`, if it is already loaded.
+        teachers: The bundles of `request.teachers`, if they are already loaded.
 
     Raises:
         UserError: If a file is missing, or if the run was started with other text or settings and has taken a step.
     """
     start = load_bundle(request.start_from) if request.start_from else None
-    if request.teacher and teacher is None:
-        teacher = load_bundle(request.teacher)
+    teachers = teachers or [load_bundle(path) for path in request.teachers]
+    teacher = teachers[0] if teachers else None
     request = replace(request, languages=_languages(request, record, start, teacher))
     for direction in request.directions or (request.languages,):
         for line in describe_pair(*direction):
@@ -106,7 +106,7 @@ def resolve(
         agreed = _agree(Choice(request, start, teacher, device), record, show)
     config, pending = ranks.share(agreed)
     tokenizer = existing_tokenizer(request, config, start or teacher)
-    return ResolvedRequest(request, config, start, teacher, tokenizer, pending)
+    return ResolvedRequest(request, config, start, teachers, tokenizer, pending)
 
 
 def _languages(request: Request, record: RunRecord, start: Bundle | None, teacher: Bundle | None) -> tuple[str, str]:
