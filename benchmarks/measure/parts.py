@@ -29,6 +29,7 @@ _NAMES = {
     "relu_": "ReLU",
     "threshold_backward": "ReLU, backward",
 }
+_EMBEDDINGS = "loss: gradient of embeddings"
 _NORM_OPERATIONS = 8  # floating-point operations per element of LayerNorm
 _ADAM_OPERATIONS, _ADAM_TENSORS = 14, 7  # per weight: operations; reads of w, g, m and v, writes of w, m and v
 _MUON_TENSORS = 5  # reads of w, g and the momentum, writes of w and the momentum
@@ -99,7 +100,8 @@ class PartRecorder(TorchDispatchMode):
             (kernels.attention_backward, "attend_backward", _attention_backward_cost),
             (kernels.dropout, "drop", _dropout_cost),
             (kernels.loss, "lay_out", lambda weight: Cost("loss: packing of embeddings", 0, 3 * _size(weight))),
-            (kernels.loss.TokenLoss, "__call__", _loss_cost),
+            *((cls, "__call__", _loss_cost) for cls in (kernels.loss.TokenLoss, kernels.loss_amx.AmxTokenLoss)),
+            (kernels.loss_amx.AmxTokenLoss, "add_weight_gradient", _weight_gradient_cost),
             (kernels.matmul, "matmul", lambda a, b, *_, **__: self._product_cost(a, b)),
             *optimizers,
         ]
@@ -132,7 +134,7 @@ class PartRecorder(TorchDispatchMode):
         """Return the cost of a product, named by its rows, depth and columns."""
         rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
         sizes = ["n" if size in self._tokens else f"{size:,}" for size in (rows, depth, columns)]
-        name = "loss: gradient of embeddings" if rows == self._vocab_size else "product " + " x ".join(sizes)
+        name = _EMBEDDINGS if rows == self._vocab_size else "product " + " x ".join(sizes)
         return Cost(name, 2.0 * rows * depth * columns, _size(a) + _size(b) + 4 * rows * columns)
 
 
@@ -173,6 +175,11 @@ def _loss_cost(self: Any, hidden: Tensor, targets: Tensor, grad_hidden: Tensor |
     products = 1 if grad_hidden is None else 2
     moved = products * (_size(hidden) + 4 * vocab_size * depth) + 4 * rows * vocab_size
     return Cost("loss: logits, softmax, gradient", 2.0 * products * rows * depth * vocab_size, moved)
+
+
+def _weight_gradient_cost(_: Any, total: Tensor, hidden: Tensor, __: bool) -> Cost:
+    moved = 2 * len(total) * len(hidden) + _size(hidden, total)  # the gradient of the logits is in bf16
+    return Cost(_EMBEDDINGS, 2.0 * len(hidden) * total.numel(), moved)
 
 
 def _update_cost(optimizer: Optimizer) -> Cost:

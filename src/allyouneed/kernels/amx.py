@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.bf16 import in_order, join, line_by_line
-from allyouneed.kernels.lanes import FLOAT_VECTOR, declare
+from allyouneed.kernels.lanes import FLOAT_VECTOR, declare, prefetch
 from allyouneed.kernels.records import FLOAT, LONG, Floats, pointer_to
 from allyouneed.kernels.simd_memory import read, row_starts, transposed
 from allyouneed.kernels.target import has_amx
@@ -70,49 +70,63 @@ def release_tiles(typing):
     return types.void(), code
 
 
-@intrinsic
-def multiply_tiles(typing, left, left_step, right, right_step, count, initial, initial_stride, out, out_stride):
-    """Write `initial` plus the product of two rows and two columns of tiles, a block [32, 32].
+def _make_product(is_prefetching: bool):
+    """Make an intrinsic that multiplies tiles, and may prefetch those of the right matrix that are needed next."""
 
-    Args:
-        left: Tiles of 16 rows.
-        left_step: Words from a row's first tile to that of the next 16 rows.
-        right: Tiles of 16 columns.
-        right_step: Words from a column's first tile to that of the next 16 columns.
-        count: Number of tiles along the depth.
-        initial: What the sums begin with; may be `out`.
-        initial_stride: Words from one row of `initial` to the next; 0 if all are the same.
-        out: Output.
-        out_stride: Words from one row of the output to the next.
-    """
+    @intrinsic
+    def multiply(typing, left, left_step, right, right_step, count, initial, initial_stride, out, out_stride, ahead):
+        """Write `initial` plus the product of two rows and two columns of tiles, a block [32, 32].
 
-    def code(context, builder, signature, values):
-        left, left_step, right, right_step, count, initial, initial_stride, out, out_stride = values
+        Args:
+            left: Tiles of 16 rows.
+            left_step: Words from a row's first tile to that of the next 16 rows.
+            right: Tiles of 16 columns.
+            right_step: Words from a column's first tile to that of the next 16 columns.
+            count: Number of tiles along the depth.
+            initial: What the sums begin with; may be `out`.
+            initial_stride: Words from one row of `initial` to the next; 0 if all are the same.
+            out: Output.
+            out_stride: Words from one row of the output to the next.
+            ahead: Words from a right tile to the tile to prefetch, if any.
+        """
 
-        def move(name, register, pointer, index, stride):
-            address, stride_bytes = pointer_to(builder, FLOAT, pointer, index), builder.mul(stride, LONG(4))
-            emit(builder, name, _BYTE(register), address, stride_bytes)
+        def code(context, builder, signature, values):
+            left, left_step, right, right_step, count, initial, initial_stride, out, out_stride, ahead = values
 
-        def move_sums(name, pointer, stride):
-            for i in _BOTH:
-                for j in _BOTH:
-                    index = builder.add(builder.mul(stride, LONG(LANES * i)), LONG(LANES * j))
-                    move(name, SUMS + 2 * i + j, pointer, index, stride)
+            def move(name, register, pointer, index, stride):
+                address, stride_bytes = pointer_to(builder, FLOAT, pointer, index), builder.mul(stride, LONG(4))
+                emit(builder, name, _BYTE(register), address, stride_bytes)
 
-        move_sums("tileloadd64", initial, initial_stride)
-        with cgutils.for_range(builder, count) as loop:
-            index = builder.mul(loop.index, LONG(TILE))
-            for register, pointer, step in ((LEFT, left, left_step), (RIGHT, right, right_step)):
-                for half, at in enumerate((index, builder.add(index, step))):
-                    move("tileloadd64", register + half, pointer, at, LONG(LANES))
-            for i in _BOTH:
-                for j in _BOTH:
-                    emit(builder, "tdpbf16ps", *map(_BYTE, (SUMS + 2 * i + j, LEFT + i, RIGHT + j)))
-        move_sums("tilestored64", out, out_stride)
-        return context.get_dummy_value()
+            def move_sums(name, pointer, stride):
+                for i in _BOTH:
+                    for j in _BOTH:
+                        index = builder.add(builder.mul(stride, LONG(LANES * i)), LONG(LANES * j))
+                        move(name, SUMS + 2 * i + j, pointer, index, stride)
 
-    size = types.int64
-    return types.void(Floats, size, Floats, size, size, Floats, size, Floats, size), code
+            move_sums("tileloadd64", initial, initial_stride)
+            with cgutils.for_range(builder, count) as loop:
+                index = builder.mul(loop.index, LONG(TILE))
+                for register, pointer, step in ((LEFT, left, left_step), (RIGHT, right, right_step)):
+                    for half, at in enumerate((index, builder.add(index, step))):
+                        move("tileloadd64", register + half, pointer, at, LONG(LANES))
+                if is_prefetching:
+                    for at in (index, builder.add(index, right_step)):
+                        for line in range(0, TILE, LANES):
+                            place = builder.add(builder.add(at, ahead), LONG(line))
+                            prefetch(builder, pointer_to(builder, FLOAT, right, place), locality=2)
+                for i in _BOTH:
+                    for j in _BOTH:
+                        emit(builder, "tdpbf16ps", *map(_BYTE, (SUMS + 2 * i + j, LEFT + i, RIGHT + j)))
+            move_sums("tilestored64", out, out_stride)
+            return context.get_dummy_value()
+
+        size = types.int64
+        return types.void(Floats, size, Floats, size, size, Floats, size, Floats, size, size), code
+
+    return multiply
+
+
+multiply_tiles, multiply_and_prefetch = _make_product(False), _make_product(True)
 
 
 def emit(builder, name, *values):

@@ -64,7 +64,7 @@ class TokenLoss:
 
     def __call__(
         self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, teacher_hidden: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Compute the loss of some rows and its gradients.
 
         Args:
@@ -74,9 +74,7 @@ class TokenLoss:
             teacher_hidden: The teacher's hidden states [rows, its d_model], or None.
 
         Returns:
-            The gradient of the loss with respect to the logits [rows, vocabulary],
-            p - certain · onehot - uniform - share · teacher's p, which the next call overwrites; and the sums over rows
-            of the loss and of the negative log-likelihood, in nats.
+            The sums over rows of the loss and of the negative log-likelihood, in nats.
         """
         rows, wide = len(hidden), self._wide
         logits, teacher_logits = self._logits[:rows], self._teacher_logits[:rows]
@@ -110,7 +108,24 @@ class TokenLoss:
         _token_loss(-(-rows // _ROWS), arguments)
         if wide and grad_hidden is not None:
             matmul(logits, self._weight, out=grad_hidden, bf16=self._bf16)
-        return logits[:, : self._vocab_size], losses[0].sum(), losses[1].sum()
+        return losses[0].sum(), losses[1].sum()
+
+    def add_weight_gradient(self, total: Tensor, hidden: Tensor, is_first: bool) -> None:
+        """Add the gradient of the embeddings due to the previous call: gradient of its logits, transposed, @ hidden.
+
+        The gradient of the logits is p - certain · onehot - uniform - share · teacher's p.
+
+        Args:
+            total: Sum of the gradients [vocabulary, d_model], for the first call overwritten.
+            hidden: Hidden states of the previous call.
+            is_first: Whether that was the first call.
+        """
+        grad_logits = self._logits[: len(hidden), : self._vocab_size].T
+        if multiplies(len(hidden), hidden, total, bf16=self._bf16):
+            mode = Mode.SET if is_first else Mode.ADD
+            matmul(grad_logits, hidden, mode=mode, out=total, bf16=self._bf16)
+        else:
+            total.addmm_(grad_logits, hidden, beta=0 if is_first else 1)
 
 
 class _Arguments(Record):
@@ -181,20 +196,26 @@ def _token_loss(part, a: _Arguments):
         hidden = Rows(a.teacher_hidden + begin * d, d)
         multiply_floats(hidden, count, a.to_teacher_logits, d, zeros, 0, stride, to, Mode.SET)
     for row in range(begin, begin + count):
-        line, teacher_line, teacher_part = a.logits + row * stride, a.teacher_logits + row * stride, 0.0
-        if a.teacher_depth:
-            teacher_part = _share_of_teacher(teacher_line, line, vocab_size, a.share)
-        loss, nll = _softmax_gradient(line, vocab_size, a.targets[row], a.certain, a.uniform)
-        if a.teacher_depth:
-            _subtract(line, teacher_line, vocab_size)
-        a.losses[row] = loss - teacher_part
-        a.losses[a.rows + row] = nll
+        row_loss(a, row, a.logits + row * stride, a.teacher_logits + row * stride)
     if a.to_hidden:
         grads = Rows(a.grad_hidden + begin * depth, depth)
         for token in range(0, vocab_size, _TOKENS):
             some, mode = min(_TOKENS, vocab_size - token), Mode.ADD if token else Mode.SET
             grad_logits = Rows(logits.start + token, stride)
             multiply_floats(grad_logits, count, a.to_hidden + token * depth, some, zeros, 0, depth, grads, mode)
+
+
+@kernel_function
+def row_loss(a, row, line, teacher_line):
+    """Store the loss of a row, and turn its logits into their gradient; a: arguments, as of `_token_loss`."""
+    vocab_size, teacher_part = a.vocab_size, 0.0
+    if a.teacher_depth:
+        teacher_part = _share_of_teacher(teacher_line, line, vocab_size, a.share)
+    loss, nll = _softmax_gradient(line, vocab_size, a.targets[row], a.certain, a.uniform)
+    if a.teacher_depth:
+        _subtract(line, teacher_line, vocab_size)
+    a.losses[row] = loss - teacher_part
+    a.losses[a.rows + row] = nll
 
 
 @kernel_function

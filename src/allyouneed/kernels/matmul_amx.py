@@ -7,7 +7,7 @@ are adjacent. A part of the product multiplies a group of rows, whose tiles stay
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -29,7 +29,7 @@ _GROUP = 256  # tiles of a group of rows, approximately: 256 KB
 class _Product(Record):
     """Arguments of `_multiply`."""
 
-    left: Floats  # tiles, see `_round`
+    left: Floats  # see `Tiles`
     right: Floats
     depth: int  # in tiles
     rows: int
@@ -42,20 +42,38 @@ class _Product(Record):
     group_rows: int  # of a part
 
 
+class Tiles(NamedTuple):
+    """A matrix [rows, depth] that is rounded to tiles: the rows of a left matrix, or the columns of a right one.
+
+    Attributes:
+        words: Tiles [rows / 16, depth, 16, 16], each a word of two values.
+        rows: Number of rows.
+        depth: Number of tiles along the depth.
+    """
+
+    words: Tensor
+    rows: int
+    depth: int
+
+
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None, mode: Mode, out: Tensor) -> None:
     """Compute a @ b + bias as `matmul`, with its arguments.
 
     Tile registers must have been granted to the process, see `amx.request`.
     """
-    (rows, depth), columns = a.shape, b.shape[1]
+    multiply_rounded(round_left(a), round_right(b.T), bias, mode, out)
+
+
+def multiply_rounded(left: Tiles, right: Tiles, bias: Tensor | None, mode: Mode, out: Tensor) -> None:
+    """Compute left @ rightᵀ + bias as `matmul`, for matrices of `round_left` and `round_right`."""
+    rows, columns, tiles, stride = left.rows, right.rows, left.depth, out.stride(0)
     if mode == Mode.ADD and bias is not None:
         out += bias
     initial = out if mode == Mode.ADD else torch.zeros(columns) if bias is None else bias
-    tiles, stride = -(-depth // BLOCK), out.stride(0)
     group_rows = max(1, _GROUP // (2 * tiles)) * BLOCK
     product = _Product(
-        left=_round(a, _round_rows, _round_row_lines),
-        right=_round(b.T, _round_columns, _round_column_lines),
+        left=left.words,
+        right=right.words,
         depth=tiles,
         rows=rows,
         columns=columns,
@@ -69,8 +87,18 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None, mode: Mode, out: Tensor)
     _multiply(-(-rows // group_rows) * -(-columns // BLOCK), product)
 
 
-def _round(matrix: Tensor, by_rows: Callable[..., None], by_lines: Callable[..., None]) -> Tensor:
-    """Round a matrix [rows, depth] to tiles [rows / 16, depth / 32, 16, 16], with a kernel for its order in memory."""
+def round_left(matrix: Tensor) -> Tiles:
+    """Round a left matrix [rows, depth]."""
+    return _round(matrix, _round_rows, _round_row_lines)
+
+
+def round_right(matrix: Tensor) -> Tiles:
+    """Round a right matrix, given as its transpose [columns, depth]."""
+    return _round(matrix, _round_columns, _round_column_lines)
+
+
+def _round(matrix: Tensor, by_rows: Callable[..., None], by_lines: Callable[..., None]) -> Tiles:
+    """Round a matrix with a kernel for its order in memory."""
     rows, depth = matrix.shape
     parts, count = -(-rows // LANES), -(-depth // BLOCK)
     tiles = torch.empty(parts * count * TILE)
@@ -78,7 +106,7 @@ def _round(matrix: Tensor, by_rows: Callable[..., None], by_lines: Callable[...,
         by_rows(parts, matrix, matrix.stride(0), rows, depth, tiles)
     else:
         by_lines(count, matrix, matrix.stride(1), rows, depth, tiles)
-    return tiles
+    return Tiles(tiles, rows, count)
 
 
 @kernel
@@ -136,18 +164,19 @@ def _multiply(part, product: _Product):
             prefetch_to_write(out, line * stride)
             prefetch_to_write(out, line * stride + LANES)
         if width == BLOCK and height == BLOCK:
-            multiply_tiles(left, left_step, right, right_step, product.depth, initial, initial_stride, out, stride)
+            multiply_tiles(left, left_step, right, right_step, product.depth, initial, initial_stride, out, stride, 0)
         else:
-            _copy(initial, initial_stride, beside, BLOCK, height, width)
-            multiply_tiles(left, left_step, right, right_step, product.depth, beside, BLOCK, beside, BLOCK)
-            _copy(beside, BLOCK, out, stride, height, width)
+            copy(initial, initial_stride, beside, BLOCK, height, width)
+            multiply_tiles(left, left_step, right, right_step, product.depth, beside, BLOCK, beside, BLOCK, 0)
+            copy(beside, BLOCK, out, stride, height, width)
         if product.relu:
             _relu(out, stride, height, width)
     release_tiles()
 
 
 @kernel_function
-def _copy(source, source_stride, target, target_stride, rows, columns):
+def copy(source, source_stride, target, target_stride, rows, columns):
+    """Copy a matrix whose number of columns is a multiple of 16."""
     for row in range(rows):
         for c in range(0, columns, LANES):
             store(target, row * target_stride + c, load(source, row * source_stride + c))

@@ -11,9 +11,12 @@ DROPOUT = tuple(f"allyouneed.kernels.dropout.{name}" for name in ("_drop", "_dro
 LOSS = tuple(f"allyouneed.kernels.loss.{name}" for name in ("_lay_out", "_token_loss"))
 PRODUCTS = tuple(f"allyouneed.kernels.matmul.{name}" for name in ("_lay_out", "_lay_out_transposed", "_multiply"))
 BF16_PRODUCTS = tuple(f"{name}_bf16" for name in PRODUCTS)  # not for every processor
-AMX_PRODUCTS = tuple(
-    f"allyouneed.kernels.matmul_amx.{name}"
-    for name in ("_round_rows", "_round_row_lines", "_round_columns", "_round_column_lines", "_multiply")
+AMX_PRODUCTS = (
+    *(
+        f"allyouneed.kernels.matmul_amx.{name}"
+        for name in ("_round_rows", "_round_row_lines", "_round_columns", "_round_column_lines", "_multiply")
+    ),
+    "allyouneed.kernels.loss_amx._token_loss",
 )
 ENCODER = (f"{_ENGINE}.encoder.encode", "allyouneed.kernels.product._multiply")
 ALL = ((*ENCODER, *SEARCH, VERIFICATION), (*BEAM, *DROPOUT, *STEP, *LOSS, *PRODUCTS))

@@ -7,14 +7,17 @@ target is mixed with the teacher's distribution: token-level knowledge distillat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from allyouneed import kernels
+
+if TYPE_CHECKING:
+    from allyouneed.kernels.loss import TokenLoss
+    from allyouneed.kernels.loss_amx import AmxTokenLoss
 
 _CHUNK_ELEMENTS = {"cpu": 2_000_000, "cuda": 2**27}  # logits per chunk: 8 MB of fp32 fit into a CPU's cache
 _MIN_ROWS = 256  # minimum rows per chunk, because each chunk updates the gradient of all output weights
@@ -98,17 +101,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if needs_weight else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
         rows = min(len(hidden), max(_MIN_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
-        chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher, bf16)
+        chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher, bf16, needs_weight)
         for start in range(0, len(hidden), max(1, rows)):
             part = slice(start, start + rows)
             chunk = hidden[part]
             grad_chunk = None if grad_hidden is None else grad_hidden[part]
             teacher_chunk = None if teacher is None else teacher.hidden[part]
-            grad_logits, part_loss, part_nll = chunk_loss(chunk, targets[part], grad_chunk, teacher_chunk)
+            part_loss, part_nll = chunk_loss(chunk, targets[part], grad_chunk, teacher_chunk)
             loss += part_loss
             nll += part_nll
             if grad_weight is not None:
-                _accumulate_product(grad_weight, grad_logits.T, chunk, start == 0, bf16)
+                chunk_loss.add_weight_gradient(grad_weight, chunk, start == 0)
         ctx.gradients = grad_hidden, grad_weight
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -123,24 +126,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return *scaled, None, None, None, None
 
 
-def _accumulate_product(total: Tensor, a: Tensor, b: Tensor, first: bool, bf16: bool) -> None:
-    """Compute total = a @ b for the first chunk, total += a @ b for later chunks."""
-    if kernels.multiplies(len(b), b, total, bf16=bf16):
-        kernels.matmul.matmul(a, b, mode=kernels.Mode.SET if first else kernels.Mode.ADD, out=total, bf16=bf16)
-    elif a.dtype == total.dtype:
-        total.addmm_(a, b, beta=0 if first else 1)
-    else:
-        product = a @ b
-        total.copy_(product) if first else total.add_(product)
-
-
 def _chunk_loss(
-    hidden: Tensor, weight: Tensor, rows: int, smoothing: float, teacher: TeacherLogits | None, bf16: bool
-) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    hidden: Tensor,
+    weight: Tensor,
+    rows: int,
+    smoothing: float,
+    teacher: TeacherLogits | None,
+    bf16: bool,
+    needs_weight: bool,
+) -> AmxTokenLoss | TokenLoss | PlainTokenLoss:
     """Return the function for the loss and gradients of up to `rows` tokens: compiled, or the reference."""
     teacher_weight, share = (None, 0.0) if teacher is None else (teacher.weight.to(teacher.hidden.dtype), teacher.share)
     parts = (1 - share) * (1 - smoothing), (1 - share) * smoothing / len(weight), share
     if kernels.usable(hidden, weight) and (teacher is None or kernels.usable(teacher.hidden, teacher.weight)):
+        if bf16 and kernels.choice.uses_amx():
+            return kernels.loss_amx.AmxTokenLoss(weight, rows, parts, teacher_weight, needs_weight)
         return kernels.loss.TokenLoss(weight, rows, parts, teacher_weight, bf16)
     return PlainTokenLoss(weight.to(hidden.dtype), rows, parts, teacher_weight)
 
@@ -161,7 +161,7 @@ class PlainTokenLoss:
 
     def __call__(
         self, hidden: Tensor, targets: Tensor, grad_hidden: Tensor | None, teacher_hidden: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Compute loss and gradients of one chunk.
 
         Args:
@@ -171,7 +171,7 @@ class PlainTokenLoss:
             teacher_hidden: The teacher's decoder states, or None.
 
         Returns:
-            Gradient of the logits [tokens, vocabulary], smoothed loss and negative log-likelihood (sums in nats).
+            Smoothed loss and negative log-likelihood (sums in nats).
         """
         logits = torch.mm(hidden, self._weight.T, out=self._buffer[: len(hidden)]).float()
         correct, (certain, uniform, share) = targets[:, None], self._parts
@@ -183,7 +183,15 @@ class PlainTokenLoss:
             loss -= (soft_targets * logits).sum()
         torch.softmax(logits, dim=-1, out=logits)
         logits.scatter_add_(1, correct, logits.new_full(correct.shape, -certain)).sub_(uniform + soft_targets)
-        grad_logits = logits.to(hidden.dtype)
+        self._grad_logits = logits.to(hidden.dtype)
         if grad_hidden is not None:
-            torch.mm(grad_logits, self._weight, out=grad_hidden)
-        return grad_logits, loss, normaliser - correct_logits
+            torch.mm(self._grad_logits, self._weight, out=grad_hidden)
+        return loss, normaliser - correct_logits
+
+    def add_weight_gradient(self, total: Tensor, hidden: Tensor, is_first: bool) -> None:
+        """Add the gradient of the output weights due to the previous chunk, which had these decoder states."""
+        if hidden.dtype == total.dtype:
+            total.addmm_(self._grad_logits.T, hidden, beta=0 if is_first else 1)
+        else:
+            product = self._grad_logits.T @ hidden
+            total.copy_(product) if is_first else total.add_(product)
