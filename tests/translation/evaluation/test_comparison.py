@@ -157,6 +157,12 @@ def test_large_test_sets_keep_the_sentences_that_differ_most(compared, monkeypat
     data = json.loads(re.search(r'id="data">(.*?)</script>', compared.html())[1])
     assert len(data["most_different"]) == 10
     assert data["sentences"] == 80
+    assert [pair["line"] for pair in data["sample"]] == [(2 * each + 1) * 80 // 100 + 1 for each in range(50)]
+
+
+def test_the_sample_does_not_depend_on_scores(compared):
+    assert [pair.line for pair in compared.sample(4)] == [11, 31, 51, 71]
+    assert compared.sample(100) == compared.sentences
 
 
 def test_random_text_is_compared(tmp_path):

@@ -38,6 +38,7 @@ LETTERS = ("A", "B")
 SIGNIFICANT = 0.05
 MOST_SENTENCES = 20_000  # the resamples of sacreBLEU take about 70 kB of memory per sentence
 _PAGE_SENTENCES = 5000  # on a page, those that differ most
+_SAMPLE = 50  # sentences of the sample on a page
 
 
 class SentencePair(NamedTuple):
@@ -116,6 +117,12 @@ class Comparison:
         """Return the sentences by absolute difference in chrF, the largest first."""
         return sorted(self.sentences, key=lambda pair: -abs(pair.difference))
 
+    def sample(self, size: int = _SAMPLE) -> list[SentencePair]:
+        """Return sentences at equal distances through the test set, which no score chose; all if there are fewer."""
+        count = len(self.sentences)
+        size = min(size, count)
+        return [self.sentences[(2 * number + 1) * count // (2 * size)] for number in range(size)]
+
     def better(self) -> tuple[int, int]:
         """Return the number of sentences with the higher chrF in A, and in B."""
         differences = [pair.difference for pair in self.sentences]
@@ -135,9 +142,7 @@ class Comparison:
             "sentences": len(self.sentences),
             "metrics": [_facts(metric) for metric in self.metrics],
             "better": {"A": better[0], "B": better[1], "equal": len(self.sentences) - sum(better)},
-            "most_different": [
-                pair._asdict() | {"difference": pair.difference} for pair in self.most_different()[:sentences]
-            ],
+            "most_different": [_sentence_facts(pair) for pair in self.most_different()[:sentences]],
         }
 
     def lines(self, sentences: int = 3) -> Iterator[str]:
@@ -168,8 +173,9 @@ class Comparison:
             yield from (f"  {letter}          {text}" for letter, text in zip(LETTERS, pair.translations, strict=True))
 
     def html(self) -> str:
-        """Make a self-contained page with the scores, and with the sentences side by side."""
-        return comparison_html(self.as_dict(_PAGE_SENTENCES))
+        """Make a self-contained page with the scores and the sentences side by side, first those of the sample."""
+        sample = [_sentence_facts(pair) for pair in self.sample()]
+        return comparison_html(self.as_dict(_PAGE_SENTENCES) | {"sample": sample})
 
     def save(self, path: str | Path) -> Path:
         """Write the page to a file and return its path.
@@ -249,6 +255,10 @@ def compare(
 
 def _facts(metric: MetricComparison) -> dict[str, Any]:
     return asdict(metric) | {"difference": metric.difference, "is_significant": metric.is_significant}
+
+
+def _sentence_facts(pair: SentencePair) -> dict[str, Any]:
+    return pair._asdict() | {"difference": pair.difference}
 
 
 def check_page(path: Path, inputs: Sequence[Path]) -> None:

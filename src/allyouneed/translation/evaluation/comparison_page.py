@@ -14,7 +14,7 @@ def comparison_html(data: dict[str, Any]) -> str:
     """Make the page.
 
     Args:
-        data: Result of `Comparison.as_dict`.
+        data: Result of `Comparison.as_dict`, and the sentences of the sample as `sample`.
 
     Returns:
         HTML with a content security policy that allows nothing but its own script and style.

@@ -1,10 +1,11 @@
 // The page of a comparison: scores, and the sentences of two systems side by side. Everything is in the page's data.
 const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("page");
-const STEP = 25; // sentences drawn at a time
+const STEP = 50; // sentences drawn at a time
 const MOST_CELLS = 250000; // of the table that aligns two sentences
 const CLEAR = 0.05; // of the measure; smaller differences are rounding
-const DEFAULTS = { query: "", show: "differing", length: "any", measure: "chrf", sort: "difference", marks: "other", drawn: STEP };
+const isSampled = data.sample.length < data.sentences; // otherwise the sample has all sentences
+const DEFAULTS = { query: "", show: isSampled ? "sample" : "differing", length: "any", measure: "chrf", sort: "difference", marks: "other", drawn: STEP };
 const state = { ...DEFAULTS };
 
 // Scripts without spaces are compared by character, others by word.
@@ -12,7 +13,8 @@ const UNSPACED = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Scr
 const TOKEN = new RegExp(`[${UNSPACED}]\\p{M}*|(?:(?![${UNSPACED}])[\\p{L}\\p{M}\\p{N}’'-])+|\\s+|.`, "gsu");
 const tokensOf = (text) => text.match(TOKEN) ?? [];
 
-const rows = data.most_different.map((pair) => {
+const sample = new Set(data.sample.map((pair) => pair.line));
+const rows = [...new Map([...data.most_different, ...data.sample].map((pair) => [pair.line, pair])).values()].map((pair) => {
   const measured = pair.source ?? pair.references[0];
   return { ...pair, text: [pair.source ?? "", ...pair.references, ...pair.translations].join("\n").toLowerCase(), measured };
 });
@@ -105,7 +107,7 @@ const ORDERS = {
 function selected() {
   const query = state.query.trim().toLowerCase();
   const shows = {
-    all: () => true, differing: (row) => row.translations[0] !== row.translations[1],
+    sample: (row) => sample.has(row.line), all: () => true, differing: (row) => row.translations[0] !== row.translations[1],
     a: (row) => gap(row) <= -CLEAR, b: (row) => gap(row) >= CLEAR, equal: (row) => Math.abs(gap(row)) < CLEAR,
   };
   const [low, high] = state.length === "any" ? [0, Infinity] : state.length.split("-").map(Number);
@@ -173,7 +175,7 @@ function controls() {
   const search = (event) => { state.query = event.target.value; state.drawn = STEP; list(); };
   return el("form", { class: "controls", onsubmit: (event) => event.preventDefault(), onreset: (event) => { event.preventDefault(); Object.assign(state, DEFAULTS); draw(); } },
     el("label", { class: "search" }, el("span", {}, t("search")), el("input", { id: "query", type: "search", value: state.query, placeholder: t("searchHint"), oninput: search })),
-    choice("show", t("show"), [["all", t("all")], ["differing", t("differing")], ["a", t("better", "A")], ["b", t("better", "B")], ["equal", t("equal")]]),
+    choice("show", t("show"), [...(isSampled ? [["sample", t("sample", data.sample.length)]] : []), ["all", t("all")], ["differing", t("differing")], ["a", t("better", "A")], ["b", t("better", "B")], ["equal", t("equal")]]),
     bounds.length ? choice("length", t(size), [["any", t("anyLength")], ...ranges.map((each) => [each.join("-"), range(each)])]) : null,
     choice("sort", t("sort"), [["difference", t("byDifference")], ["b", t("byB")], ["a", t("byA")], ["lowA", t("lowA")], ["lowB", t("lowB")], ["line", t("byLine")], ["longest", t("longest")], ["shortest", t("shortest")]]),
     choice("measure", t("measure"), [["chrf", "chrF"], ["bleu", "BLEU"]]),
@@ -199,7 +201,7 @@ function list() {
   const found = selected();
   const area = document.getElementById("list");
   const count = document.getElementById("count");
-  count.textContent = t("count", number(found.length), number(rows.length));
+  count.textContent = t("count", number(found.length), number(rows.length)) + (state.show === "sample" ? t("sampleNote", data.sample.length) : "");
   const more = Math.min(STEP, found.length - state.drawn);
   area.replaceChildren(
     found.length ? el("ol", { class: "plain" }, found.slice(0, state.drawn).map(card)) : el("p", { class: "soft" }, t("none")),
@@ -218,7 +220,7 @@ function showMore() {
 function draw() {
   const focused = document.activeElement?.id;
   document.documentElement.lang = language ? "ko" : "en";
-  const kept = rows.length < data.sentences ? el("p", { class: "soft" }, t("kept", number(rows.length), number(data.sentences))) : null;
+  const kept = rows.length < data.sentences ? el("p", { class: "soft" }, t("kept", number(data.most_different.length), number(data.sentences))) : null;
   root.replaceChildren(header(), el("main", {}, scores(), el("section", {}, el("h2", {}, t("sentences")), bar(), kept, controls(),
     el("p", { id: "count", class: "soft", role: "status" }), el("div", { id: "list" }))));
   list();

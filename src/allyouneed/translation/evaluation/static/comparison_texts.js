@@ -13,6 +13,8 @@ const TEXTS = {
   betterNote: ["Sentences by their chrF, in the whole test set", "전체 평가 문장을 문장별 chrF로 나눈 것"],
   search: ["Search", "검색"], searchHint: ["source, reference, A or B", "원문, 참조, A, B"],
   show: ["Show", "표시"], all: ["all", "전체"], differing: ["A and B differ", "A와 B가 다른 문장"],
+  sample: ["sample of {0}", "표본 {0}개"],
+  sampleNote: [". The sample: {0} sentences at equal distances through the test set, whatever their scores.", ". 표본은 점수와 상관없이 평가 문장 전체에서 같은 간격으로 고른 {0}개입니다."],
   length: ["Words of the source", "원문의 단어 수"], lengthReference: ["Words of the reference", "참조의 단어 수"],
   characters: ["Characters of the source", "원문의 글자 수"], charactersReference: ["Characters of the reference", "참조의 글자 수"],
   anyLength: ["any", "전체"], atMost: ["up to {0}", "{0} 이하"], between: ["{0} to {1}", "{0}~{1}"], atLeast: ["{0} or more", "{0} 이상"],
@@ -22,7 +24,7 @@ const TEXTS = {
   byLine: ["order of the test set", "평가 문장 순"], longest: ["longest first", "긴 문장부터"], shortest: ["shortest first", "짧은 문장부터"],
   marks: ["Mark words", "단어 표시"], marksOther: ["A and B differ", "A와 B가 다른 단어"], marksReference: ["not in the reference", "참조와 다른 단어"], marksNone: ["none", "표시 안 함"],
   count: ["{0} of {1} sentences", "문장 {1}개 중 {0}개"], more: ["Show {0} more", "{0}개 더 보기"], none: ["No sentence matches.", "조건에 맞는 문장이 없습니다."],
-  kept: ["This page has the {0} sentences that differ most, of {1}.", "이 페이지에는 전체 {1}개 문장 중 차이가 가장 큰 {0}개가 있습니다."],
+  kept: ["This page has the {0} sentences that differ most, of {1}, and the sample.", "이 페이지에는 전체 {1}개 문장 중 차이가 가장 큰 {0}개와 표본이 있습니다."],
   line: ["line {0}", "{0}번째 줄"], gap: ["{0}, B − A: {1}", "{0}, B − A: {1}"], source: ["Source", "원문"], reference: ["Reference", "참조"], referenceNumber: ["Reference {0}", "참조 {0}"],
   empty: ["(empty)", "(비어 있음)"], reset: ["Reset", "초기화"],
 };
