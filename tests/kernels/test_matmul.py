@@ -5,7 +5,7 @@ pytest.importorskip("numba")
 
 from allyouneed import kernels
 from allyouneed.kernels import Mode
-from allyouneed.kernels.matmul import matmul
+from allyouneed.kernels.matmul import gradients, matmul
 from allyouneed.kernels.target import has_bf16
 from allyouneed.kernels.tiles import DEPTH
 
@@ -68,6 +68,21 @@ def test_write_modes(depth, bf16):
     assert_product(matmul(a, b, bias, Mode.RELU, bf16=bf16), expected.relu())
 
 
+@pytest.mark.parametrize("rows", [1, 16, 37, 700])
+@pytest.mark.parametrize(("depth", "columns"), [(16, 48), (96, 32), (272, 128)])
+def test_gradients_round_each_matrix(rows, depth, columns, bf16):
+    if not bf16:
+        pytest.skip("of bf16 products only")
+    torch.manual_seed(rows)
+    grad, x, weight = torch.randn(rows, columns), torch.randn(rows, depth), torch.randn(columns, depth)
+    expected = product(grad, weight, True), product(grad.T, x, True)
+    for needs in ((True, True), (True, False), (False, True), (False, False)):
+        for found, is_needed, exact in zip(gradients(grad, x, weight, *needs), needs, expected, strict=True):
+            assert (found is not None) == is_needed
+            if found is not None:
+                assert_product(found, exact)
+
+
 def test_only_the_given_columns_of_a_wider_matrix_are_written(bf16):
     torch.manual_seed(0)
     wide = torch.zeros(37, 96)
@@ -89,10 +104,14 @@ def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_threads(bf16):
     for rows in (slice(0, 1), slice(5, 300), slice(990, 1000)):
         assert torch.equal(matmul(a[rows], b, bf16=bf16), whole[rows])
     threads = torch.get_num_threads()
+    gradient = matmul(whole.T, a, bf16=bf16)
     try:
-        for count in (1, 2):
+        for count in (1, 2, 3):
             torch.set_num_threads(count)
             assert torch.equal(matmul(a, b, bf16=bf16), whole)
+            if bf16:
+                assert torch.equal(gradients(whole, a, b.T.contiguous(), False, True)[1], gradient)
+                assert torch.equal(gradients(whole, a, b.T.contiguous(), True, True)[1], gradient)
     finally:
         torch.set_num_threads(threads)
 

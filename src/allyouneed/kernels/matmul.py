@@ -81,6 +81,27 @@ def matmul(
     return out
 
 
+def gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool, needs_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Compute the gradients of x and of the weight of x @ weightᵀ, with bf16 products; only if `kernels.has_bf16`.
+
+    Args:
+        grad: Gradient of the product [rows, columns], contiguous.
+        x: [rows, depth], contiguous.
+        weight: [columns, depth], contiguous.
+        needs_x: Whether the gradient of x is needed.
+        needs_weight: Whether the gradient of the weight is needed.
+
+    Returns:
+        The gradients, or None where they are not needed.
+    """
+    if choice.uses_amx():
+        return matmul_amx.gradients(grad, x, weight, needs_x, needs_weight)
+    grad_x = matmul(grad, weight, bf16=True) if needs_x else None
+    return grad_x, matmul(grad.T, x, bf16=True) if needs_weight else None
+
+
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None, mode: Mode, out: Tensor, bf16: bool = True) -> None:
     """Compute a @ b + bias without AMX; see `matmul`."""
     (rows, depth), columns = a.shape, b.shape[1]

@@ -1,7 +1,8 @@
 """Products in bf16 with fp32 sums by AMX, for `matmul`.
 
 Both matrices are rounded to the tiles of `amx.py`: those of 16 rows of the left matrix, or 16 columns of the right one,
-are adjacent. A part of the product multiplies a group of rows, whose tiles stay in a core's L2 cache, by 32 columns.
+are adjacent. A part of the product multiplies some rows, whose tiles stay in a core's L2 cache, by 32 columns; or by
+all columns, after it has rounded the rows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from allyouneed.kernels import LANES, Mode, amx
-from allyouneed.kernels.amx import BLOCK, TILE, configure_tiles, multiply_tiles, release_tiles
+from allyouneed.kernels.amx import (
+    BLOCK,
+    TILE,
+    configure_tiles,
+    left_from_lines,
+    left_from_rows,
+    multiply_tiles,
+    release_tiles,
+)
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import Floats, Record
@@ -23,13 +32,18 @@ from allyouneed.kernels.tiles import panel_on_stack
 if TYPE_CHECKING:
     from torch import Tensor
 
-_GROUP = 256  # tiles of a group of rows, approximately: 256 KB
+_GROUP = 256  # tiles of a part's rows that were rounded before, approximately: 256 KB
+_BLOCKS, _PARTS = 8, 4  # of a product that rounds rows: at most 8 blocks of rows in a part, 4 parts per thread
 
 
 class _Product(Record):
     """Arguments of `_multiply`."""
 
     left: Floats  # see `Tiles`
+    source: Floats | None  # the left matrix [rows, source_depth] if parts are to round their rows to `left`
+    source_stride: int
+    source_depth: int  # in values
+    transposed: Floats | None  # if it is to be rounded to this as well, transposed
     right: Floats
     depth: int  # in tiles
     rows: int
@@ -39,7 +53,8 @@ class _Product(Record):
     relu: int
     out: Floats  # [rows, columns]
     out_stride: int
-    group_rows: int  # of a part
+    part_rows: int
+    part_columns: int
 
 
 class Tiles(NamedTuple):
@@ -61,30 +76,76 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None, mode: Mode, out: Tensor)
 
     Tile registers must have been granted to the process, see `amx.request`.
     """
-    multiply_rounded(round_left(a), round_right(b.T), bias, mode, out)
+    if a.stride(1) == 1:
+        _round_and_multiply(a, round_right(b.T), bias, mode, out)
+    else:
+        multiply_rounded(round_left(a), round_right(b.T), bias, mode, out)
+
+
+def gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool, needs_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Compute grad @ weight and gradᵀ @ x as `matmul.gradients`; grad is read once."""
+    grad_x = grad_weight = transposed = None
+    if needs_weight:
+        transposed = _empty_tiles(*reversed(grad.shape)) if needs_x else round_left(grad.T)
+    if needs_x:
+        grad_x = torch.empty_like(x)
+        _round_and_multiply(grad, round_right(weight.T), None, Mode.SET, grad_x, transposed)
+    if transposed is not None:
+        grad_weight = torch.empty_like(weight)
+        multiply_rounded(transposed, round_right(x.T), None, Mode.SET, grad_weight)
+    return grad_x, grad_weight
 
 
 def multiply_rounded(left: Tiles, right: Tiles, bias: Tensor | None, mode: Mode, out: Tensor) -> None:
     """Compute left @ rightᵀ + bias as `matmul`, for matrices of `round_left` and `round_right`."""
-    rows, columns, tiles, stride = left.rows, right.rows, left.depth, out.stride(0)
+    part_rows = max(1, _GROUP // (2 * left.depth)) * BLOCK
+    _start(left, right, bias, mode, out, part_rows, BLOCK)
+
+
+def _round_and_multiply(
+    a: Tensor, right: Tiles, bias: Tensor | None, mode: Mode, out: Tensor, transposed: Tiles | None = None
+) -> None:
+    """Compute a @ rightᵀ + bias, and round aᵀ, as by `round_left`, to `transposed`; the rows of a are contiguous."""
+    words = None if transposed is None else transposed.words
+    blocks = min(_BLOCKS, len(a) // (BLOCK * _PARTS * torch.get_num_threads()))
+    _start(_empty_tiles(*a.shape), right, bias, mode, out, max(1, blocks) * BLOCK, right.rows, a, words)
+
+
+def _start(
+    left: Tiles,
+    right: Tiles,
+    bias: Tensor | None,
+    mode: Mode,
+    out: Tensor,
+    part_rows: int,
+    part_columns: int,
+    source: Tensor | None = None,
+    transposed: Tensor | None = None,
+) -> None:
+    rows, columns, stride = left.rows, right.rows, out.stride(0)
     if mode == Mode.ADD and bias is not None:
         out += bias
-    initial = out if mode == Mode.ADD else torch.zeros(columns) if bias is None else bias
-    group_rows = max(1, _GROUP // (2 * tiles)) * BLOCK
     product = _Product(
         left=left.words,
+        source=source,
+        source_stride=0 if source is None else source.stride(0),
+        source_depth=0 if source is None else source.shape[1],
+        transposed=transposed,
         right=right.words,
-        depth=tiles,
+        depth=left.depth,
         rows=rows,
         columns=columns,
-        initial=initial,
+        initial=out if mode == Mode.ADD else torch.zeros(columns) if bias is None else bias,
         initial_stride=stride if mode == Mode.ADD else 0,
         relu=mode == Mode.RELU,
         out=out,
         out_stride=stride,
-        group_rows=group_rows,
+        part_rows=part_rows,
+        part_columns=part_columns,
     )
-    _multiply(-(-rows // group_rows) * -(-columns // BLOCK), product)
+    _multiply(-(-rows // part_rows) * -(-columns // part_columns), product)
 
 
 def round_left(matrix: Tensor) -> Tiles:
@@ -100,18 +161,22 @@ def round_right(matrix: Tensor) -> Tiles:
 def _round(matrix: Tensor, by_rows: Callable[..., None], by_lines: Callable[..., None]) -> Tiles:
     """Round a matrix with a kernel for its order in memory."""
     rows, depth = matrix.shape
-    parts, count = -(-rows // LANES), -(-depth // BLOCK)
-    tiles = torch.empty(parts * count * TILE)
+    tiles = _empty_tiles(rows, depth)
     if matrix.stride(1) == 1:
-        by_rows(parts, matrix, matrix.stride(0), rows, depth, tiles)
+        by_rows(-(-rows // LANES), matrix, matrix.stride(0), rows, depth, tiles.words)
     else:
-        by_lines(count, matrix, matrix.stride(1), rows, depth, tiles)
-    return Tiles(tiles, rows, count)
+        by_lines(tiles.depth, matrix, matrix.stride(1), rows, depth, tiles.words)
+    return tiles
+
+
+def _empty_tiles(rows: int, depth: int) -> Tiles:
+    count = -(-depth // BLOCK)
+    return Tiles(torch.empty(-(-rows // LANES) * count * TILE), rows, count)
 
 
 @kernel
 def _round_rows(part, matrix: Floats, stride, rows, depth, tiles: Floats):
-    _round_sixteen(part, matrix, stride, rows, depth, amx.left_from_rows, tiles)
+    _round_sixteen(part, matrix, stride, rows, depth, left_from_rows, tiles)
 
 
 @kernel
@@ -121,7 +186,7 @@ def _round_columns(part, matrix: Floats, stride, rows, depth, tiles: Floats):
 
 @kernel
 def _round_row_lines(part, matrix: Floats, stride, rows, depth, tiles: Floats):
-    _round_lines(part, matrix, stride, rows, depth, amx.left_from_lines, tiles)
+    _round_lines(part, matrix, stride, rows, depth, left_from_lines, tiles)
 
 
 @kernel
@@ -148,14 +213,36 @@ def _round_lines(part, matrix, stride, rows, depth, round_tile, tiles):
 
 @kernel
 def _multiply(part, product: _Product):
-    """Multiply a group of rows by 32 columns; blocks that exceed the output are computed beside it."""
+    """Multiply some rows by some columns."""
+    splits = -(-product.columns // product.part_columns)
+    begin, first = part // splits * product.part_rows, part % splits * product.part_columns
+    end = min(product.rows, begin + product.part_rows)
+    if product.source:
+        _round_part(product, begin, end)
+    configure_tiles(LANES)
+    for column in range(first, min(product.columns, first + product.part_columns), BLOCK):
+        _multiply_columns(product, begin, end, column)
+    release_tiles()
+
+
+@kernel_function
+def _round_part(product, begin, end):
+    """Round rows of the left matrix, a few at a time in both layouts."""
+    source, stride, rows, depth = product.source, product.source_stride, product.rows, product.source_depth
+    for block in range(begin, end, BLOCK):
+        for row in range(block, min(block + BLOCK, end), LANES):
+            _round_sixteen(row // LANES, source, stride, rows, depth, left_from_rows, product.left)
+        if product.transposed:
+            _round_lines(block // BLOCK, source, stride, depth, rows, left_from_lines, product.transposed)
+
+
+@kernel_function
+def _multiply_columns(product, begin, end, column):
+    """Multiply rows by 32 columns; blocks that exceed the output are computed beside it."""
     columns, stride, initial_stride = product.columns, product.out_stride, product.initial_stride
-    step, blocks = product.depth * TILE, -(-columns // BLOCK)
-    begin, column = part // blocks * product.group_rows, part % blocks * BLOCK
-    end, width = min(product.rows, begin + product.group_rows), min(BLOCK, columns - column)
+    step, width = product.depth * TILE, min(BLOCK, columns - column)
     right, right_step = product.right + column // LANES * step, step if width > LANES else 0
     beside: Floats = panel_on_stack()
-    configure_tiles(LANES)
     for row in range(begin, end, BLOCK):
         height = min(BLOCK, end - row)
         left, left_step = product.left + row // LANES * step, step if height > LANES else 0
@@ -171,7 +258,6 @@ def _multiply(part, product: _Product):
             copy(beside, BLOCK, out, stride, height, width)
         if product.relu:
             _relu(out, stride, height, width)
-    release_tiles()
 
 
 @kernel_function

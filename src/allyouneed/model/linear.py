@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,6 +59,8 @@ def apply_linears(x: Tensor, *linears: Linear, relu: bool = False) -> Tensor:
     rows = x.numel() // x.shape[-1]
     bf16 = kernels.multiplies_in_bf16()
     if not any(linear.plain for linear in linears) and kernels.multiplies(rows, x, *weights, bf16=bf16):
+        if bf16 and len(linears) > 1:  # one product, so that the input is rounded once; in fp32, copies cost more
+            weights, biases = [torch.cat(weights)], [torch.cat(biases)] if biases else []
         y = _Linear.apply(x.reshape(rows, -1).contiguous(), relu, bf16, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
         return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)  # a view could not be overwritten by dropout
     if len(linears) == 1:
@@ -86,18 +89,24 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, y, *weights = ctx.saved_tensors
         grad = grad.contiguous() if y is None else torch.ops.aten.threshold_backward(grad, y, 0)
-        grads = grad.split([len(weight) for weight in weights], 1)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = torch.empty_like(x)
-            for number, (part, weight) in enumerate(zip(grads, weights, strict=True)):
-                mode = kernels.Mode.ADD if number else kernels.Mode.SET
-                kernels.matmul.matmul(part, weight, mode=mode, out=grad_x, bf16=ctx.bf16)
         needed = ctx.needs_input_grad[4:]  # False for frozen weights
-        weight_grads = [
-            kernels.matmul.matmul(part.T, x, bf16=ctx.bf16) if needs else None
-            for part, needs in zip(grads, needed, strict=False)
-        ]
+        grads = grad.split([len(weight) for weight in weights], 1)
+        if ctx.bf16:
+            needs_x, needs_weight, [weight] = ctx.needs_input_grad[0], needed[0], weights
+            grad_x, *weight_grads = kernels.matmul.gradients(grad, x, weight, needs_x, needs_weight)
+        else:
+            grad_x = _gradient_of_input(x, grads, weights) if ctx.needs_input_grad[0] else None
+            pairs = zip(grads, needed, strict=False)
+            weight_grads = [kernels.matmul.matmul(part.T, x) if needs else None for part, needs in pairs]
         has_bias = any(needed[len(weights) :])
         bias_grads = grad.sum(0).split([len(weight) for weight in weights]) if has_bias else [None] * ctx.biases
         return grad_x, None, None, None, *weight_grads, *bias_grads
+
+
+def _gradient_of_input(x: Tensor, grads: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the products of gradients [rows, width] and weights [width, in_features]."""
+    total = torch.empty_like(x)
+    for number, (grad, weight) in enumerate(zip(grads, weights, strict=True)):
+        mode = kernels.Mode.ADD if number else kernels.Mode.SET
+        kernels.matmul.matmul(grad, weight, mode=mode, out=total)
+    return total
