@@ -71,6 +71,7 @@ def test_an_edit_of_an_imported_file_changes_the_hash(tmp_path, monkeypatch):
 def test_a_folder_is_complete_once_it_is_marked(empty):
     assert not disk_cache.is_complete()
     (empty / "complete-of-another-version").touch()
+    (empty / "dropout._drop.kernel").touch()
     with disk_cache.locked():
         disk_cache.mark_complete()
     assert disk_cache.is_complete()
@@ -79,10 +80,11 @@ def test_a_folder_is_complete_once_it_is_marked(empty):
 
 def test_a_part_of_the_kernels_has_a_mark_of_its_own(empty):
     (empty / "training-complete-of-another-version").touch()
+    (kernel := empty / "dropout._drop.kernel").touch()
     disk_cache.mark_complete("training")
     assert disk_cache.is_complete("training")
     assert not disk_cache.is_complete()
-    assert [file.name for file in empty.iterdir()] == [disk_cache._mark("training")]
+    assert set(empty.iterdir()) == {kernel, empty / disk_cache._mark("training")}
     disk_cache.mark_complete()
     (empty / disk_cache._mark("training")).unlink()
     assert disk_cache.is_complete("training")  # with all others
@@ -106,11 +108,15 @@ def test_without_a_writable_folder_there_is_none(empty, monkeypatch):
 
 
 def test_a_complete_folder_may_be_read_only(empty, monkeypatch):
+    (kernel := empty / "dropout._drop.kernel").touch()
     disk_cache.mark_complete()
     monkeypatch.setattr(disk_cache, "_can_write", lambda place: False)
     disk_cache.folder.cache_clear()
     assert disk_cache.folder() == empty
     assert disk_cache.is_complete()
+    kernel.unlink()
+    disk_cache.folder.cache_clear()
+    assert disk_cache.folder() is None
 
 
 def test_the_folder_is_next_to_the_sources_or_in_the_users_cache(tmp_path, monkeypatch):
@@ -120,3 +126,24 @@ def test_the_folder_is_next_to_the_sources_or_in_the_users_cache(tmp_path, monke
     monkeypatch.setattr(disk_cache, "_mark", lambda: "none")
     monkeypatch.setattr(disk_cache, "_can_write", lambda place: Path(place).is_relative_to(tmp_path))
     assert disk_cache.folder.__wrapped__().parent == tmp_path
+
+
+def test_a_user_without_a_home_has_no_cache_of_their_own(monkeypatch):
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    monkeypatch.setattr(disk_cache, "_can_write", lambda place: False)
+    assert disk_cache.folder.__wrapped__() is None
+
+
+def test_a_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
+    """A user without permission to search a folder gets an error for each question about its files."""
+
+    def refuse(path, *args, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "closed"))
+    for name in ("stat", "mkdir"):
+        monkeypatch.setattr(f"os.{name}", refuse)
+    monkeypatch.setattr("os.access", lambda *arguments: False)
+    assert disk_cache.folder.__wrapped__() is None

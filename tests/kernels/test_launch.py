@@ -1,7 +1,3 @@
-import errno
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -36,14 +32,14 @@ def test_a_kernel_is_compiled_once_by_concurrent_first_calls(monkeypatch):
     from allyouneed.kernels import launch
     from allyouneed.kernels.records import Floats
 
-    compiled, compile_ = [], launch._compile
+    compiled, compile_ = [], launch._Code
 
     def compile_slowly(loop):
         time.sleep(0.2)
         compiled.append(compile_(loop))
         return compiled[-1]
 
-    monkeypatch.setattr(launch, "_compile", compile_slowly)
+    monkeypatch.setattr(launch, "_Code", compile_slowly)
 
     @launch.kernel
     def one(part, out: Floats):
@@ -112,66 +108,6 @@ def test_one_thread_applies_to_the_calling_python_thread(monkeypatch):
     assert calls == [1, 1, 1]
 
 
-def test_the_next_process_loads_kernels_from_disk(tmp_path):
-    code = "import torch; from allyouneed.kernels.dropout import drop; drop(torch.ones(2, 16), 1, 0.5)"
-    found = []
-    for _ in range(2):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
-        found.append(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True))
-        assert found[-1].returncode == 0, found[-1].stderr
-    assert "data saved" in found[0].stdout
-    assert "data loaded" in found[1].stdout
-    assert "data saved" not in found[1].stdout
-
-
-DROP = "import torch; from allyouneed.kernels.dropout import drop; print(drop(torch.ones(2, 16), 1, 0.5).tolist())"
-
-
-def dropped_with(cache, **environment: str) -> tuple[str, str]:
-    """Run a kernel in a new process with this cache; return its standard output and standard error."""
-    given = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
-    done = subprocess.run([sys.executable, "-c", DROP], env=given, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
-
-
-@pytest.mark.slow  # compiles kernels in every process
-@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_truncated_kernel_file_is_recompiled_with_a_warning(tmp_path, ending):
-    expected, _ = dropped_with(tmp_path)
-    for path in tmp_path.rglob(f"*{ending}"):
-        path.write_bytes(path.read_bytes()[:-1] if ending == ".nbc" else b"")
-    found, errors = dropped_with(tmp_path)
-    assert found == expected
-    assert "compiled at every start" in errors
-    for path in tmp_path.rglob("*.nbi"):  # what the warning recommends
-        path.unlink()
-    assert dropped_with(tmp_path) == (expected, "")
-    assert dropped_with(tmp_path) == (expected, "")
-
-
-def test_kernels_are_not_cached_on_a_full_disk(monkeypatch):
-    from allyouneed.kernels import launch
-    from allyouneed.kernels.records import Floats
-
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    compiled, compile_uncached = [], launch.CFunc._compile_uncached
-    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
-    monkeypatch.setattr(launch.CFunc, "_compile_uncached", lambda self: compiled.append(1) or compile_uncached(self))
-
-    @launch.kernel
-    def double(part, out: Floats):
-        out[part] = 2 * out[part]
-
-    out = torch.ones(5)
-    with pytest.warns(UserWarning, match=r"No space left on device.*every start"):
-        double(5, out)
-    assert out.eq(2).all()
-    assert compiled == [1]
-
-
 def test_kernels_are_compiled_silently_without_a_writable_cache(monkeypatch, recwarn):
     from allyouneed.kernels import launch
     from allyouneed.kernels.records import Floats
@@ -203,7 +139,7 @@ def test_the_functions_of_a_kernel_are_its_own(monkeypatch):
     def square(part, out: Floats):
         out[part] = squared(out[part])
 
-    code = launch._compile(launch._loop(square, launch._arguments(square)))
+    code = launch._Code(launch._loop(square, launch._arguments(square)))
     functions = [each for each in code._library._final_module.functions if not each.is_declaration]
     assert {each.name.startswith("cfunc.") for each in functions if each.linkage.name != "internal"} == {True}
 

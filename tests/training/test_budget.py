@@ -137,7 +137,7 @@ def test_kernels_are_compiled_where_the_run_uses_them(monkeypatch, model, traini
 
     monkeypatch.setattr("allyouneed.kernels.precompile.precompile", precompile)
     monkeypatch.setattr("allyouneed.kernels.launch.load_kernel", lambda name: False)
-    monkeypatch.setattr("allyouneed.kernels.disk_cache.mark_complete", lambda group: None)
+    monkeypatch.setattr("allyouneed.kernels.precompile.mark_complete", lambda names, group: None)
     watch = Stopwatch(lambda: clock[0])
     config = Config().replace(model=model, training=training)
     compilation = Compilation(config, torch.device(device), Ranks(), lines.append, watch)

@@ -70,22 +70,28 @@ def test_threads_continue_with_pytorch_while_one_packs_the_weights(compiling, mo
 
 
 def test_warm_reports_what_is_compiled(monkeypatch, tmp_path):
-    calls, lines, complete = [], [], []
+    lines, is_cold = [], [True]
 
     def fill_cache(on_cold):
-        calls.append(1)
-        on_cold()
+        if is_cold.pop():
+            on_cold()
+        return True
 
     monkeypatch.setattr(kernels.precompile, "fill_cache", fill_cache)
     monkeypatch.setattr(kernels.disk_cache, "folder", lambda: tmp_path)
-    monkeypatch.setattr(kernels.disk_cache, "is_complete", lambda part="": bool(complete))
     warm(lines.append)
-    complete.append(True)
+    is_cold.append(False)
     warm(lines.append)
-    assert len(calls) == 1
     assert len(lines) == 3
     assert lines[1].startswith("compiled all kernels in ")
     assert lines[2] == f"all kernels are compiled: {tmp_path}"
+
+
+def test_warm_fails_if_kernels_cannot_be_stored(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernels.precompile, "fill_cache", lambda on_cold: False)
+    monkeypatch.setattr(kernels.disk_cache, "folder", lambda: tmp_path)
+    with pytest.raises(UserError, match="cannot be stored"):
+        warm(print)
 
 
 @pytest.mark.parametrize(("installed", "message"), [(False, "Numba is missing"), (True, "NUMBA_CACHE_DIR")])

@@ -23,6 +23,7 @@ _PACKAGE = Path(__file__).parents[1]
 _COMPILED = (_PACKAGE / "kernels", _PACKAGE / "translation" / "engine")  # folders with kernels
 _IMPORT = re.compile(r"^from allyouneed(\S*) import (\([^)]*\)|.*)", re.MULTILINE)
 _TARGET = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_OPT")  # what Numba compiles for
+ENDING = ".kernel"  # of the name of a file with a compiled kernel
 _COMPLETE = "complete-"  # part of the name of a file that marks a complete cache or group of kernels
 
 
@@ -37,9 +38,8 @@ def folder() -> Path | None:
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         candidates = [Path(given) / own]
     else:
-        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        candidates = [_PACKAGE / "kernels" / "__pycache__", user / own]
-    complete = [each for each in candidates if (each / _mark()).exists()]
+        candidates = [_PACKAGE / "kernels" / "__pycache__", *(place / own for place in _user_caches())]
+    complete = [each for each in candidates if _has_files(each / _mark())]
     return next(iter(complete), None) or next(filter(_can_write, candidates), None)
 
 
@@ -50,7 +50,16 @@ def is_complete(group: str = "") -> bool:
         group: A group of kernels of `names.py`. By default all.
     """
     found = folder()
-    return found is not None and any((found / mark).exists() for mark in {_mark(), _mark(group)})
+    return found is not None and any(_has_files(found / mark) for mark in {_mark(), _mark(group)})
+
+
+def _has_files(mark: Path) -> bool:
+    """Return whether the files that a mark lists exist."""
+    try:
+        names = mark.read_text("utf-8").split()
+    except OSError:
+        return False
+    return bool(names) and all(os.path.exists(mark.with_name(name)) for name in names)
 
 
 def mark_complete(group: str = "") -> None:
@@ -66,7 +75,7 @@ def mark_complete(group: str = "") -> None:
     with suppress(OSError):
         for stale in found.glob(f"{mark.partition(_COMPLETE)[0]}{_COMPLETE}*"):
             stale.unlink()
-        (found / mark).touch()
+        (found / mark).write_text("\n".join(sorted(file.name for file in found.glob(f"*{ENDING}"))), "utf-8")
 
 
 @contextmanager
@@ -145,6 +154,12 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return "\n".join(line for line in text.splitlines() if line.startswith(("model", "flags", "Features", "CPU")))
+
+
+def _user_caches() -> list[Path]:
+    """Return the folder of the user's caches; none for a user without a home."""
+    place = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return [] if place.startswith("~") else [Path(place)]
 
 
 def _can_write(place: Path) -> bool:

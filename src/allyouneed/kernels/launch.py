@@ -15,30 +15,25 @@ from __future__ import annotations
 import ctypes
 import inspect
 import os
-import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from numba import types
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.ccallback import CFunc
-from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 
 from allyouneed.kernels import capabilities, disk_cache
 from allyouneed.kernels.compiler import KernelCompiler, kernel_function
 from allyouneed.kernels.records import RecordType, converter, numba_type, reinterpret
 from allyouneed.kernels.simd_memory import fetch_and_increment
-from allyouneed.kernels.target import has_avx512, has_vnni
+from allyouneed.kernels.storage import Missing, Storage
 
 _thread = threading.local()
 _compiling = threading.Lock()
@@ -92,6 +87,11 @@ def load_kernel(name: str) -> bool:
     return _find(name).load()
 
 
+def is_stored(name: str) -> bool:
+    """Return whether the cache has a kernel, which is compiled if it is not."""
+    return _find(name).code.is_stored
+
+
 def _find(name: str) -> _Kernel:
     module, _, own_name = name.rpartition(".")
     body = getattr(import_module(module), own_name)
@@ -113,7 +113,7 @@ class _Kernel:
         if self._code is None:
             with _compiling:  # otherwise two threads may compile it, and one copy would be freed while it runs
                 if self._code is None:
-                    self._code = _compile(_loop(self._body, self._arguments))
+                    self._code = _Code(_loop(self._body, self._arguments))
         return self._code
 
     def load(self) -> bool:
@@ -157,62 +157,20 @@ def {body.__name__}(address):
     return loop
 
 
-class _Missing(Exception):
-    """A kernel is not in the cache."""
-
-
 class _Code(CFunc):
     """The C function of a loop."""
 
-    def __init__(self, loop: Callable[[int], None], is_cached: bool, may_compile: bool = True):
+    def __init__(self, loop: Callable[[int], None], may_compile: bool = True):
         signature = normalize_signature(types.void(types.int64))
         super().__init__(loop, signature, locals={}, options={}, pipeline_class=KernelCompiler)
-        if is_cached:
-            self._cache = _Cache(loop, may_compile)
+        if folder := disk_cache.folder():
+            self._cache = Storage(loop, folder, may_compile)
         self.compile()
 
-
-class _CacheFiles(CompileResultCacheImpl):
-    """Names of a kernel's files in the folder of `disk_cache`; they are outdated when the kernel's sources change."""
-
-    def __init__(self, loop: Callable[[int], None]):
-        self._py_file, self._lineno = inspect.getfile(loop), loop.__code__.co_firstlineno
-        self._locator = self
-        kernel_name = f"{Path(self._py_file).stem}.{loop.__name__}"
-        self._filename_base = f"{kernel_name}-{sys.implementation.cache_tag}-{has_avx512():d}{has_vnni():d}"
-
-    def get_cache_path(self) -> str:
-        return str(disk_cache.folder())
-
-    def get_source_stamp(self) -> str:
-        return disk_cache.sources_hash(Path(self._py_file))
-
-    def ensure_cache_path(self) -> None:
-        os.makedirs(self.get_cache_path(), exist_ok=True)
-
-
-class _Cache(FunctionCache):
-    _impl_class = _CacheFiles
-
-    def __init__(self, loop: Callable[[int], None], may_compile: bool):
-        super().__init__(loop)
-        self._may_compile = may_compile
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Load the kernel without Numba's types and functions, whose set-up takes longer."""
-        rtsys.initialize(target_context)  # kernels may refer to its functions
-        with self._guard_against_spurious_io_errors():
-            found = self._load_overload(sig, target_context)
-        if found is None and not self._may_compile:
-            raise _Missing
-        return found
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Store the kernel; on a full disk, it is used without being stored."""
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            _warn_of_cache(self._py_func.__name__, error)
+    @property
+    def is_stored(self) -> bool:
+        """Whether later processes find this code on disk."""
+        return isinstance(self._cache, Storage) and self._cache.holds
 
 
 def _load(loop: Callable[[int], None]) -> _Code | None:
@@ -220,26 +178,9 @@ def _load(loop: Callable[[int], None]) -> _Code | None:
     if disk_cache.folder() is None:
         return None
     try:
-        return _Code(loop, is_cached=True, may_compile=False)
-    except (_Missing, OSError, EOFError, UnpicklingError):
+        return _Code(loop, may_compile=False)
+    except Missing:
         return None
-
-
-def _compile(loop: Callable[[int], None]) -> _Code:
-    """Load a kernel from the cache, or compile it."""
-    try:
-        return _Code(loop, is_cached=disk_cache.folder() is not None)
-    except (OSError, EOFError, UnpicklingError) as error:  # a file was truncated, or cannot be read
-        _warn_of_cache(loop.__name__, error)
-    return _Code(loop, is_cached=False)
-
-
-def _warn_of_cache(name: str, error: Exception) -> None:
-    warnings.warn(
-        f"Numba cannot keep {name} on disk ({error}), so it is compiled at every start. Free disk space, and delete "
-        "the kernels' *.nbi files in __pycache__ or NUMBA_CACHE_DIR.",
-        stacklevel=3,
-    )
 
 
 @cache

@@ -7,12 +7,12 @@ into the cache on disk.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from allyouneed import kernels
 from allyouneed.kernels import capabilities, disk_cache, processes
-from allyouneed.kernels.launch import compile_kernel, load_kernel
+from allyouneed.kernels.launch import compile_kernel, is_stored, load_kernel
 from allyouneed.kernels.names import ALL, AMX, AMX_PRODUCTS, BF16, BF16_PRODUCTS, GROUPS
 from allyouneed.kernels.target import has_amx, has_bf16, has_vnni
 
@@ -49,11 +49,14 @@ def precompile(groups: Sequence[Sequence[str]], on_cold: Callable[[], None]) -> 
         capabilities.give_up(f"{type(error).__name__}: {reason}", is_stored=True)
 
 
-def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
+def fill_cache(on_cold: Callable[[], None] = lambda: None) -> bool:
     """Compile all kernels that are not in the cache on disk; do nothing if kernels do not work.
 
     Args:
         on_cold: Called before the first kernel is compiled.
+
+    Returns:
+        Whether the cache has all kernels.
     """
     capabilities.begin()
     if has_vnni():
@@ -61,13 +64,21 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> None:
     if has_bf16():
         capabilities.begin(capabilities.AMX if has_amx() else capabilities.BF16)
     if not capabilities.work():
-        return
+        return False
     with disk_cache.locked():
         engine, others = ALL
         bf16 = AMX_PRODUCTS if kernels.has_amx() else BF16_PRODUCTS if kernels.has_bf16() else ()
-        precompile((engine, (*others, *bf16)), on_cold)
-        if capabilities.work():
-            disk_cache.mark_complete()
+        groups = engine, (*others, *bf16)
+        precompile(groups, on_cold)
+        return mark_complete([name for group in groups for name in group])
+
+
+def mark_complete(names: Iterable[str], group: str = "") -> bool:
+    """Record that the cache has a group of kernels if it has, see `disk_cache`; return whether it has."""
+    has_all = capabilities.work() and all(map(is_stored, names))
+    if has_all:
+        disk_cache.mark_complete(group)
+    return has_all
 
 
 @contextmanager
@@ -91,11 +102,11 @@ def compile_named(names: Sequence[str]) -> None:
         names: Full names of kernels, or groups of `names.py`. The processor may lack the instructions of a group.
     """
     for name in names:
-        if name not in _NEEDS or _NEEDS[name]():
-            for kernel in GROUPS.get(name, (name,)):
-                compile_kernel(kernel)
+        compiled = GROUPS.get(name, (name,)) if name not in _NEEDS or _NEEDS[name]() else ()
+        for kernel in compiled:
+            compile_kernel(kernel)
         if name in GROUPS:
-            disk_cache.mark_complete(name)
+            mark_complete(compiled, name)
 
 
 def main() -> None:

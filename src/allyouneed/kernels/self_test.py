@@ -81,9 +81,9 @@ def _test_kernels(attention: ModuleType, launch: ModuleType) -> None:
     with launch.threads(1):
         result = _attend(attention, inputs)
         check(result, _expected_attention(inputs))
-        if launch.disk_cache.folder() is not None:
+        kernel = launch._find(f"{attention.__name__}._attend")
+        if kernel.code.is_stored:  # a full disk is no reason not to use kernels
             begin(STORE)
-            kernel = launch._find(f"{attention.__name__}._attend")
             kernel._code = None
             if not kernel.load():
                 raise WrongResult("the kernel is not found")

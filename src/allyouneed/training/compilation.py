@@ -63,12 +63,12 @@ class Compilation:
     def _compile_training(self) -> None:
         groups = (ATTENTION, OTHER_STEPS, *self._products())
         with self.watch.pause(), self._announcing("training") as announce:
-            precompile = kernels.precompile.precompile  # loads Numba while other processes still compile
+            precompile = kernels.precompile  # loads Numba while other processes still compile
             kernels.background.finish_early(announce)
             if kernels.work():  # no process has crashed, as this one would
-                precompile([[name for group in groups for name in GROUPS[group]]], announce)
+                precompile.precompile([[name for group in groups for name in GROUPS[group]]], announce)
                 for group in groups:
-                    kernels.disk_cache.mark_complete(group)
+                    precompile.mark_complete(GROUPS[group], group)
 
     def prepare_search(self) -> None:
         """Compile the kernels of greedy and beam search, unless another process does, which is waited for."""

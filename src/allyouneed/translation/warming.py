@@ -30,7 +30,11 @@ def warm(report: Callable[[str], None]) -> None:
         was_cold.append(True)
         report("compiling kernels for this machine ...")
 
-    compile_all(announce)
+    has_all = kernels.precompile.fill_cache(announce)  # also if the folder is marked, since files may be damaged
+    if not kernels.work():
+        raise UserError("kernels cannot be compiled, see the warning above; PyTorch computes in their place.")
+    if not has_all:
+        raise UserError("compiled kernels cannot be stored, see the warning above.")
     if was_cold:
         report(f"compiled all kernels in {time.monotonic() - started:.1f} seconds: {folder}")
     else:

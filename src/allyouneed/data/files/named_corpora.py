@@ -74,4 +74,7 @@ def fetch(path: Path) -> Path:
 
 def _cache() -> Path:
     """Return the folder for downloaded corpora, by the XDG specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "allyouneed" / "corpora"
+    place = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if place.startswith("~"):
+        raise UserError("this user has no home to store downloaded corpora in. Set XDG_CACHE_HOME to a folder.")
+    return Path(place, "allyouneed", "corpora")
