@@ -8,7 +8,7 @@ one of the configurations only if it is larger than that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +80,19 @@ def differences(statistics: Statistics) -> list[Difference]:
     scores, resampled = statistics.scores(), resampled_differences(statistics)
     found = [Difference.of(float(old), float(new), row) for old, new, row in zip(*scores, resampled, strict=True)]
     if len(found) > 1:
-        seeds = np.random.default_rng(SEED).integers(len(found), size=(RESAMPLES, len(found)))
-        pooled = np.take_along_axis(resampled, seeds.T, axis=0).mean(0)
-        found.append(Difference.of(float(scores[0].mean()), float(scores[1].mean()), pooled))
+        found.append(Difference.of(float(scores[0].mean()), float(scores[1].mean()), with_seeds(resampled)))
     return found
+
+
+def with_seeds(resampled: np.ndarray) -> np.ndarray:
+    """Average the differences over resampled seeds; [seed, resample] -> [resample].
+
+    One seed fewer than there are is drawn: the variance of the mean is then that of the sample standard deviation. With
+    as many draws as seeds it would be a third too small for three seeds.
+    """
+    count = len(resampled)
+    drawn = np.random.default_rng(SEED).integers(count, size=(count - 1, resampled.shape[1]))
+    return np.take_along_axis(resampled, drawn, axis=0).mean(0)
 
 
 def statistics_of(runs: Sequence[Sequence[Path]], name: str, files: Sequence[Path]) -> dict[str, Statistics]:
@@ -135,9 +144,10 @@ def significance_report(
         page: Path of the page.
     """
     old = check_comparable(plan, against)
+    names = _without_common_settings(old, plan)
     lines = [
-        f"Old: {old}; new: {plan}. {RESAMPLES:,} paired bootstrap resamples of the sentences, for all seeds together "
-        "of sentences and seeds; p two-sided. A lower loss is better.",
+        f"Old: {names[0]}; new: {names[1]}; settings in common left out. {RESAMPLES:,} paired bootstrap resamples of "
+        "the sentences, for all seeds together of sentences and seeds; p two-sided. A lower loss is better.",
         "",
         "| text | measure | seed | old | new | difference | 95 % interval | p |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -152,9 +162,14 @@ def significance_report(
             for label, found in zip(labels, differences(statistics), strict=False):
                 lines.append(_row(name, measure, label, found))
     outputs = [translations_file(folder[0], name) for folder in both]
-    titles = (f"{old}, seed {common[0]}", f"{plan}, seed {common[0]}")
-    compare(*outputs, paths, tokenizer="none", names=titles).save(page)
+    old_name, new_name = (f"{name}, seed {common[0]}" for name in names)
+    compare(*outputs, paths, tokenizer="none", names=(old_name, new_name)).save(page)
     return "\n".join([*lines, "", f"[Sentences of {name} side by side]({page.name}), seed {common[0]}"])
+
+
+def _without_common_settings(*plans: Plan) -> list[str]:
+    common = set.intersection(*(set(plan.settings) for plan in plans))
+    return [str(replace(plan, settings=tuple(each for each in plan.settings if each not in common))) for plan in plans]
 
 
 def _row(name: str, measure: str, label: str, found: Difference) -> str:

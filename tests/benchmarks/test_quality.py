@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from benchmarks.measure.significance import (
     differences,
     resampled_differences,
     significance_report,
+    with_seeds,
 )
 from tests.conftest import toy_pairs
 from tests.translation.evaluation.test_scores import changed, sentences
@@ -188,16 +190,24 @@ def test_seeds_that_disagree_are_no_evidence():
     assert differences(Statistics((ones[None], ones[None]), lambda sums: float(sums[0])))[0].p_value == 1
 
 
+@pytest.mark.parametrize("gains", [(0.0, 1.0), (0.0, 1.0, 5.0), (3.0, 1.0, 2.0, 2.0, 9.0)])
+def test_resampled_seeds_have_the_standard_error_of_their_mean(gains):
+    resampled = np.repeat(np.array(gains)[:, None], 20_000, axis=1)
+    assert with_seeds(resampled).std() == pytest.approx(statistics.stdev(gains) / len(gains) ** 0.5, rel=0.02)
+    assert with_seeds(resampled).mean() == pytest.approx(statistics.mean(gains), rel=0.02)
+
+
 def test_the_report_compares_runs_and_writes_a_page(tmp_path, data, trained):
     old, new = tmp_path / "old", tmp_path / "new"
-    other = replace(PLAN, settings=("model.dropout=0.2",))
-    measure_quality(PLAN, data, [1, 2], old, False, print)
+    plan = replace(PLAN, settings=("model.norm=pre",))
+    other = replace(plan, settings=(*plan.settings, "model.dropout=0.2"))
+    measure_quality(plan, data, [1, 2], old, False, print)
     measure_quality(other, data, [2, 1, 3], new, False, print)
-    _, files = texts(PLAN, data, new, False)
+    _, files = texts(plan, data, new, False)
     shutil.copy(files["val"][1], translations_file(new / "seed-2", "val"))  # a perfect translation
     page = tmp_path / "out" / "page.html"
     report = significance_report(other, new, old, [2, 1, 3], files, page)
-    assert "Old: tiny aa-bb, 40 steps; new: tiny aa-bb, 40 steps, model.dropout=0.2." in report
+    assert "Old: tiny aa-bb, 40 steps; new: tiny aa-bb, 40 steps, model.dropout=0.2;" in report
     rows = [line.strip("| ").split(" | ") for line in report.splitlines() if line.startswith(("| held-out", "| val"))]
     assert [row[2] for row in rows if row[:2] == ["val", "BLEU"]] == ["2", "1", "all 2"]
     assert next(row for row in rows if row[:3] == ["val", "BLEU", "1"])[5:] == ["+0.00", "+0.00 to +0.00", "1.000"]
