@@ -163,7 +163,8 @@ def significance_report(
                 lines.append(_row(name, measure, label, found))
     outputs = [translations_file(folder[0], name) for folder in both]
     old_name, new_name = (f"{name}, seed {common[0]}" for name in names)
-    compare(*outputs, paths, tokenizer="none", names=(old_name, new_name)).save(page)
+    compared = compare(*outputs, paths, tokenizer="none", names=(old_name, new_name))
+    replace(compared, test=name, languages=plan.languages).save(page)
     return "\n".join([*lines, "", f"[Sentences of {name} side by side]({page.name}), seed {common[0]}"])
 
 

@@ -216,7 +216,7 @@ def test_the_report_compares_runs_and_writes_a_page(tmp_path, data, trained):
     assert "[Sentences of val side by side](page.html), seed 2" in report
     facts = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text("utf-8"))[1])
     assert facts["systems"] == ["tiny aa-bb, 40 steps, seed 2", "tiny aa-bb, 40 steps, model.dropout=0.2, seed 2"]
-    assert len(facts["sample"]) == 12
+    assert (facts["test"], facts["languages"], len(facts["sample"])) == ("val", ["aa", "bb"], 12)
     with pytest.raises(SystemExit, match="has no translations of val with these seeds"):
         significance_report(other, new, old, [3], {"val": files["val"]}, page)
     with pytest.raises(SystemExit, match="compare with runs of the same text"):

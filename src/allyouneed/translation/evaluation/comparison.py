@@ -74,7 +74,8 @@ class MetricComparison:
         name: Name of the metric, see `metrics.METRICS`.
         signature: sacreBLEU's signature, with the number of resamples and the seed.
         scores: Scores of A and B, with mean and 95 % confidence interval.
-        p_value: Probability of a difference at least as large if both systems were equally good.
+        p_value: Probability of a difference at least as large in this direction if both systems were equally good;
+            sacreBLEU counts one direction, a two-sided p-value is about twice as large.
         lower_is_better: Whether lower scores are better, as for TER.
     """
 
