@@ -56,11 +56,12 @@ def own_products(monkeypatch):
 
 
 @pytest.fixture
-def bf16():
-    """Skip tests of bf16 products where the processor, or Numba's configured target, has none."""
+def bf16(monkeypatch):
+    """Use bf16 products even if they are slow; skip tests where the processor, or Numba's target, has none."""
     pytest.importorskip("numba")
     if not kernels.has_bf16():
         pytest.skip("the processor has neither AMX nor AVX512_BF16")
+    monkeypatch.setattr("allyouneed.kernels.choice._bf16_speedup", 2.0)
 
 
 @pytest.fixture

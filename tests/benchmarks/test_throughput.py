@@ -49,7 +49,7 @@ def test_trainers_alternate(monkeypatch, tmp_path):
     monkeypatch.setattr(
         throughput, "_train_peer", lambda name, data, folder, size, updates, measured: train(folder.name, measured)
     )
-    monkeypatch.setattr("allyouneed.kernels.has_bf16", lambda: True)
+    monkeypatch.setattr("allyouneed.kernels.prefers_bf16", lambda: True)
     runs, peaks = measure_throughput(tmp_path, "tiny", ["fairseq", "plain"], tmp_path, 40, 2, lambda line: None)
     assert turns == [OURS, PLAIN, BF16, "fairseq", "plain"] * 2
     assert peaks == [1e9, 1e9]

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from allyouneed import kernels
 from allyouneed.kernels import choice, disk_cache
 
 
@@ -64,9 +65,28 @@ def test_adopted_values_replace_measurements(machine):
         choice.adopt({128: 1.0})
 
 
+def test_bf16_is_faster_by_amx_or_as_measured_once(monkeypatch, tmp_path):
+    measured = {choice._BF16_WIDTH: 0.5}
+    monkeypatch.setattr(choice, "_bf16_speedup", None)
+    monkeypatch.setattr(choice, "measure", lambda width, bf16: measured.pop(width))
+    monkeypatch.setattr(disk_cache, "folder", lambda: tmp_path)
+    monkeypatch.setattr(choice, "_amx", True)
+    assert choice.bf16_is_faster()
+    assert measured
+    monkeypatch.setattr(choice, "_amx", False)
+    assert not choice.bf16_is_faster()
+    assert not measured
+    choice.adopt_bf16(1.5)
+    assert choice.bf16_is_faster()
+    choice.adopt_bf16(None)  # measured earlier, and stored
+    assert choice.bf16_speedup() == 0.5
+
+
 def test_a_real_measurement_is_plausible_and_leaves_the_random_state(monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(choice, "_ROWS", 64)
     before = torch.get_rng_state()
     assert 0.01 < choice.measure(64) < 100
+    if kernels.has_bf16():
+        assert 0.01 < choice.measure(64, bf16=True) < 100
     assert torch.equal(torch.get_rng_state(), before)

@@ -21,6 +21,8 @@ def agree(tmp_path, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(kernels.choice, "_speedups", {})
     monkeypatch.setattr(kernels.choice, "_amx", None)
+    monkeypatch.setattr(kernels.choice, "_bf16_speedup", None)
+    monkeypatch.setattr(kernels.choice, "bf16_speedup", lambda: kernels.choice._bf16_speedup or 2.0)
     path = tmp_path / "run.json"
     RunRecord(path).update(asked={"languages": ["aa", "bb"], "recipe": "small", "settings": []}, config={})
 
@@ -63,6 +65,28 @@ def test_bf16_is_announced_with_what_the_processor_makes_of_it(agree, monkeypatc
     assert "our own from width 256" in chosen
     settings = load_recipe("small").override(["training.precision=bf16"]).training
     assert not uses_bf16(settings, CPU)
+
+
+def test_bf16_is_used_where_it_is_faster_and_a_resumed_run_keeps_it(agree, monkeypatch):
+    monkeypatch.setattr(kernels, "has_bf16", lambda: True)
+    monkeypatch.setattr(kernels, "has_amx", lambda: False)
+    settings = load_recipe("small").override(["training.precision=bf16"]).training
+    for name, measured, is_used in (("slow", 0.31, False), ("fast", 1.9, True)):
+        monkeypatch.setattr(kernels.disk_cache, "processor_name", lambda name=name: name)
+        for found in (measured, 1 / measured):  # the second time, the stored value is used
+            adopted: list[float | None] = [None]
+            monkeypatch.setattr(kernels.choice, "adopt_bf16", lambda speedup, adopted=adopted: adopted.append(speedup))
+            monkeypatch.setattr(
+                kernels.choice, "bf16_speedup", lambda found=found, adopted=adopted: adopted[-1] or found
+            )
+            lines = agree({256: 1.3, 512: 1.2}, "training.precision=bf16")
+            if is_used:
+                assert lines == ["matrix products: bf16 with fp32 sums (AVX512_BF16)"]
+            else:
+                reason = "which is slower on this processor (AVX512_BF16 is 0.31 × as fast)"
+                assert lines[0] == f"matrix products: fp32 instead of bf16, {reason}"
+                assert "our own from width 256" in lines[1]
+            assert uses_bf16(settings, CPU) == is_used
 
 
 def test_all_processes_multiply_in_the_same_way(agree):

@@ -242,7 +242,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
         description="Number format of matrix products; auto: bf16 autocast on CUDA, fp32 elsewhere; bf16 on a CPU "
-        "needs AMX or AVX512_BF16 (else fp32 is used) and keeps sums, weights and gradients in fp32",
+        "needs AMX or fast AVX512_BF16 (else fp32 is used) and keeps sums, weights and gradients in fp32",
     )
 
     @field_validator("freeze", mode="before")

@@ -62,6 +62,7 @@ __all__ = [
     "multiplies",
     "multiplies_in_bf16",
     "precompile",
+    "prefers_bf16",
     "product",
     "records",
     "simd",
@@ -114,7 +115,7 @@ def usable(*tensors: Tensor) -> bool:
 def multiplies(rows: int, x: Tensor, *weights: Tensor, bf16: bool = False) -> bool:
     """Return whether to use `matmul`, rather than PyTorch, for x and its gradients.
 
-    In fp32, that depends on the width and the processor (`choice.py`). In bf16 it is always faster.
+    In fp32, that depends on the width and the processor (`choice.py`). In bf16 it is always faster than PyTorch's.
 
     Args:
         rows: Number of rows of x.
@@ -135,6 +136,11 @@ def multiplies_in_bf16() -> bool:
     if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
     return available() and has_bf16()
+
+
+def prefers_bf16() -> bool:
+    """Return whether kernels multiply in bf16 faster than in fp32; the first call may wait for a test and measure."""
+    return has_bf16() and choice.bf16_is_faster()
 
 
 @cache

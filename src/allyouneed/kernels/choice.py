@@ -1,8 +1,8 @@
-"""Whether our own fp32 products or PyTorch's are faster on this processor, and whether bf16 products use AMX.
+"""Which products are faster on this processor: our own in fp32 or PyTorch's, bf16 or fp32; and whether bf16 uses AMX.
 
-The former is measured once for each width, which takes about a tenth of a second, and stored beside the compiled
-kernels, under the processor's name. A training run stores what it uses (`training/products.py`), since products round
-differently.
+The speed is measured once, which takes about a tenth of a second, and stored beside the compiled kernels, under the
+processor's name. A training run stores what it uses (`training/products.py`), since products round differently. By AMX,
+bf16 is always faster; by AVX512_BF16, it is twice as fast as fp32 on some processors and half as fast on others.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from allyouneed import kernels
 from allyouneed.kernels import disk_cache
 
 WIDTHS = (256, 512)  # measured widths, each valid up to the next; in narrower layers, packing costs what it saves
+_BF16_WIDTH = 256
 _ROWS, _REPEATS = 512, 5
-_FASTER = 1.02  # smallest speed-up for which our own products are used
+_FASTER = 1.02  # smallest speed-up for which our own products, or bf16, are used
 
 _speedups: dict[int, float] = {}  # by width: time of PyTorch's products relative to ours
+_bf16_speedup: float | None = None  # of products by AVX512_BF16
 _amx: bool | None = None  # as adopted
 _measuring = threading.Lock()
 
@@ -44,7 +48,7 @@ def speedups() -> dict[int, float]:
     """Return the speed-up of our own products by width: as adopted, as stored for this processor, or measured now."""
     with _measuring:
         if not _speedups:
-            _speedups.update(_stored(file := _file()) or _measured(file))
+            _speedups.update(_found(_file(), WIDTHS, measure))
         return dict(_speedups)
 
 
@@ -54,6 +58,28 @@ def adopt(found: Mapping[int, float]) -> None:
         raise ValueError(f"speed-ups for the widths {sorted(found)} instead of {WIDTHS}")
     with _measuring:
         _speedups.update(found)
+
+
+def bf16_is_faster() -> bool:
+    """Return whether bf16 products are faster than fp32 ones: those by AMX are, others as adopted or measured."""
+    return uses_amx() or bf16_speedup() >= _FASTER
+
+
+def bf16_speedup() -> float:
+    """Return the speed-up of bf16 products by AVX512_BF16, compared with the faster ones in fp32; see `speedups`."""
+    global _bf16_speedup
+    with _measuring:
+        if _bf16_speedup is None:
+            found = _found(_file("bf16-products"), (_BF16_WIDTH,), partial(measure, bf16=True))
+            _bf16_speedup = found[_BF16_WIDTH]
+        return _bf16_speedup
+
+
+def adopt_bf16(speedup: float | None) -> None:
+    """Use this speed-up of bf16 products by AVX512_BF16 in this process; None: that of this processor."""
+    global _bf16_speedup
+    with _measuring:
+        _bf16_speedup = speedup
 
 
 def uses_amx() -> bool:
@@ -67,22 +93,14 @@ def adopt_amx(is_used: bool) -> None:
     _amx = is_used
 
 
-def _stored(file: Path | None) -> dict[int, float] | None:
-    """Read a stored measurement; None if there is none, or not in this format."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        content = json.loads(file.read_text("utf-8")) if file else {}
-        speedups = {int(width): float(value) for width, value in content.items()}
-        if speedups.keys() == set(WIDTHS):
-            return speedups
-    return None
-
-
-def _measured(file: Path | None) -> dict[int, float]:
-    """Measure all widths and store the result; if another process has stored one meanwhile, return that."""
-    found = {width: round(measure(width), 3) for width in WIDTHS}
+def _found(file: Path | None, widths: Sequence[int], measure: Callable[[int], float]) -> dict[int, float]:
+    """Return the speed-ups for these widths that a file has; or measure and store them."""
+    if stored := _stored(file, widths):
+        return stored
+    found = {width: round(measure(width), 3) for width in widths}
     if file is None:
         return found
-    if stored := _stored(file):
+    if stored := _stored(file, widths):  # by another process meanwhile
         return stored
     own = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
@@ -91,8 +109,26 @@ def _measured(file: Path | None) -> dict[int, float]:
     return found
 
 
-def measure(width: int) -> float:
-    """Measure the three products of a layer from `width` to twice the width, and return our speed-up."""
+def _stored(file: Path | None, widths: Sequence[int]) -> dict[int, float] | None:
+    """Read a stored measurement; None if there is none, or not in this format."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        content = json.loads(file.read_text("utf-8")) if file else {}
+        speedups = {int(width): float(value) for width, value in content.items()}
+        if speedups.keys() == set(widths):
+            return speedups
+    return None
+
+
+def measure(width: int, bf16: bool = False) -> float:
+    """Measure the three products of a layer from `width` to twice the width.
+
+    Args:
+        width: Width of the layer's input.
+        bf16: Whether to measure bf16 products without AMX.
+
+    Returns:
+        The speed-up of our own fp32 products relative to PyTorch's, or that of bf16 relative to the faster of both.
+    """
     x, weight, grad = (
         torch.linspace(-1, 1, rows * columns).view(rows, columns)
         for rows, columns in ((_ROWS, width), (2 * width, width), (_ROWS, 2 * width))
@@ -106,15 +142,30 @@ def measure(width: int) -> float:
         product(grad.T, x, out=grad_weight)
         return time.perf_counter() - started
 
-    products = (torch.mm, kernels.matmul.matmul)
-    times = [[seconds(product) for product in products] for _ in range(1 + _REPEATS)]
-    theirs, ours = (min(column) for column in zip(*times[1:], strict=True))  # the first call compiles
-    return theirs / ours
+    def in_bf16(a: Tensor, b: Tensor, out: Tensor) -> None:
+        kernels.matmul.multiply(a, b, None, kernels.Mode.SET, out)
+
+    products: list[Callable[..., object]] = [torch.mm, kernels.matmul.matmul, *([in_bf16] if bf16 else [])]
+    with _on_one_thread() if bf16 else nullcontext():
+        times = [[seconds(product) for product in products] for _ in range(1 + _REPEATS)]
+    *others, ours = (min(column) for column in zip(*times[1:], strict=True))  # the first call compiles
+    return min(others) / ours
 
 
-def _file() -> Path | None:
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Compute on one thread, so that a busy machine, which delays the slowest thread, does not decide."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _file(products: str = "products") -> Path | None:
     """Return the file of this processor, PyTorch and our sources; None if no folder can be written."""
     folder = disk_cache.folder()
     name = re.sub(r"\W+", "-", disk_cache.processor_name())
     sources = disk_cache.sources_hash(Path(__file__).with_name("matmul.py"))
-    return folder and folder / f"products-{name}-{torch.__version__}-{sources}.json"
+    return folder and folder / f"{products}-{name}-{torch.__version__}-{sources}.json"

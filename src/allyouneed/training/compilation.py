@@ -14,7 +14,6 @@ from allyouneed.config.model_config import ModelConfig
 from allyouneed.kernels.names import AMX, ATTENTION, BEAM, BF16, ENCODER, FP32, GROUPS, OTHER_STEPS, SEARCH
 from allyouneed.training.distributed.ranks import Ranks
 from allyouneed.training.planning.clock import Stopwatch
-from allyouneed.training.step import uses_bf16
 
 _SMALLEST_LARGE = 256  # smaller products are never compiled, see `kernels.multiplies`
 
@@ -45,8 +44,8 @@ class Compilation:
         """Start to compile the kernels of training, while this process prepares the text."""
         if self._is_eligible() and _is_packed(self._config.model):
             is_large = self._config.model.d_model >= _SMALLEST_LARGE
-            bf16 = AMX if kernels.disk_cache.lists_instructions("amx_bf16") else BF16
-            products = (bf16,) if self._config.training.precision == "bf16" else (FP32,) if is_large else ()
+            bf16 = (AMX,) if kernels.disk_cache.lists_instructions("amx_bf16") else (BF16, FP32)
+            products = bf16 if self._config.training.precision == "bf16" else (FP32,) if is_large else ()
             kernels.background.compile_early(ATTENTION, OTHER_STEPS, *products)
 
     def prepare_training(self) -> None:
@@ -87,9 +86,11 @@ class Compilation:
 
     def _products(self) -> tuple[str, ...]:
         """Return the groups of products that steps use."""
-        if uses_bf16(self._config.training, self._device):
-            return (AMX if kernels.has_amx() else BF16,)
-        return (FP32,) if self._config.model.d_model >= _SMALLEST_LARGE else ()
+        is_half = self._config.training.precision == "bf16"
+        if is_half and kernels.has_amx():
+            return (AMX,)
+        bf16 = (BF16,) if is_half and kernels.has_bf16() else ()  # whether these are faster is measured later
+        return (*bf16, FP32) if bf16 or self._config.model.d_model >= _SMALLEST_LARGE else ()
 
     @contextmanager
     def _announcing(self, purpose: str) -> Iterator[Callable[[], None]]:

@@ -1,8 +1,8 @@
 """Adam (section 5.3), or Muon for the weight matrices (Jordan et al. 2024).
 
 Muon replaces a matrix's momentum by the nearest orthogonal matrix (Newton-Schulz iteration), so that all directions are
-updated at the same rate. It iterates in fp32, or in bf16 if `training.precision` is bf16 and the processor has products
-for it. `torch.optim.Muon` always iterates in bf16, which is slow on many CPUs.
+updated at the same rate. It iterates in fp32, or in bf16 if `training.precision` is bf16 and bf16 products are faster.
+`torch.optim.Muon` always iterates in bf16, which is slow on many CPUs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def make_optimizers(
     if matrices:
         rate = training.matrix_learning_rate
         device = next(iter(matrices.values())).device
-        bf16 = training.precision == "bf16" and device.type == "cpu" and kernels.has_bf16()
+        bf16 = training.precision == "bf16" and device.type == "cpu" and kernels.prefers_bf16()
         optimizers.append(Muon(matrices.values(), rate, weight_decay=training.weight_decay, bf16=bf16, ranks=ranks))
     for optimizer in optimizers:
         for group in optimizer.param_groups:

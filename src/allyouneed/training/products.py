@@ -18,7 +18,7 @@ from allyouneed.training.step import uses_bf16
 def agree_on_products(
     config: Config, device: torch.device, record: RunRecord, ranks: Ranks, show: Callable[[str], None]
 ) -> None:
-    """Choose our own or PyTorch's products by their speed, as in earlier sessions of the run on the same processor.
+    """Choose bf16 or fp32, our own or PyTorch's products, by speed, as in earlier sessions on the same processor.
 
     All ranks call this.
 
@@ -35,28 +35,36 @@ def agree_on_products(
     model, training = config.model, config.training
     if device.type != "cpu" or training.plain:
         return
-    works, in_bf16 = kernels.work(), uses_bf16(training, device)
-    has_amx = in_bf16 and kernels.has_amx()
-    refuse_differences(ranks, {"compiled kernels": works, "products in bf16": in_bf16, "AMX": has_amx})
+    works, is_half = kernels.work(), training.precision == "bf16"
+    has_bf16, has_amx = is_half and kernels.has_bf16(), is_half and kernels.has_amx()
+    refuse_differences(ranks, {"compiled kernels": works, "products in bf16": has_bf16, "AMX": has_amx})
     if not works:
         return
-    if in_bf16:
-        is_agreed = ranks.share(_uses_amx(record) if ranks.is_first else None)
+    if has_bf16:
+        is_agreed, speedup = ranks.share(_bf16(record) if ranks.is_first else None)
         kernels.choice.adopt_amx(is_agreed and has_amx)
-        show(f"matrix products: bf16 with fp32 sums ({'AMX' if kernels.choice.uses_amx() else 'AVX512_BF16'})")
-        return
-    if training.precision == "bf16":
-        show("matrix products: fp32 instead of bf16, which is slower on this processor (it has no AMX or AVX512_BF16)")
+        kernels.choice.adopt_bf16(speedup)
+        if uses_bf16(training, device):
+            show(f"matrix products: bf16 with fp32 sums ({'AMX' if kernels.choice.uses_amx() else 'AVX512_BF16'})")
+            return
+        reason = f"AVX512_BF16 is {speedup:.2f} × as fast"
+    else:
+        reason = "it has no AMX or AVX512_BF16"
+    if is_half:
+        show(f"matrix products: fp32 instead of bf16, which is slower on this processor ({reason})")
     if min(model.d_model, model.encoder.d_ff, model.decoder.d_ff) >= min(kernels.choice.WIDTHS):
         speedups = ranks.share(_speedups(record) if ranks.is_first else None)
         kernels.choice.adopt(speedups)
         show(_describe(speedups))
 
 
-def _uses_amx(record: RunRecord) -> bool:
-    """Return whether bf16 products use AMX: as stored, or store whether it works."""
-    stored = _stored(record).get("amx")
-    return _store(record, amx=kernels.has_amx()) if stored is None else bool(stored)
+def _bf16(record: RunRecord) -> tuple[bool, float | None]:
+    """Return whether bf16 products use AMX, or else their speed-up: as stored, or found and stored."""
+    stored = _stored(record)
+    is_agreed = stored["amx"] if "amx" in stored else _store(record, amx=kernels.has_amx())
+    if is_agreed and kernels.has_amx():
+        return True, None
+    return is_agreed, stored["bf16"] if "bf16" in stored else _store(record, bf16=kernels.choice.bf16_speedup())
 
 
 def _speedups(record: RunRecord) -> dict[int, float]:
@@ -75,7 +83,7 @@ def _stored(record: RunRecord) -> dict[str, Any]:
 
 def _store(record: RunRecord, **found: Any) -> Any:
     """Store one fact, and return its value."""
-    record.update(products={"processor": kernels.disk_cache.processor_name(), **found})
+    record.update(products={**_stored(record), "processor": kernels.disk_cache.processor_name(), **found})
     [value] = found.values()
     return value
 

@@ -197,11 +197,11 @@ def _not_finite_gradients(model: Transformer, ranks: Ranks) -> list[str]:
 def uses_bf16(training: TrainingConfig, device: torch.device) -> bool:
     """Return whether `training.precision` means bf16 autocast on this device, which makes it faster.
 
-    A CPU without AMX or AVX512_BF16 trains in fp32: PyTorch's bf16 products are slower there. The reference
-    implementation uses them, if bf16 is set.
+    A CPU trains in fp32 where the package's bf16 products are slower, or do not exist: PyTorch's are slower there, too.
+    The reference implementation uses them, if bf16 is set.
     """
     if device.type == "cpu":
-        return training.precision == "bf16" and (training.plain or kernels.has_bf16())
+        return training.precision == "bf16" and (training.plain or kernels.prefers_bf16())
     return training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
 
 
