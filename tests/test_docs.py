@@ -9,7 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -73,10 +73,10 @@ def test_the_tour_prints_the_lines_it_shows(toy_run):
         assert [name for name in names if name not in printed.getvalue()] == []
 
 
-def templates(path: Path, error: str, position: int) -> Iterator[str]:
-    """Yield the messages that a module passes to an error at an argument position, with `…` for inserted values."""
+def templates(path: Path, errors: Sequence[str], position: int) -> Iterator[str]:
+    """Yield the messages that a module passes to errors at an argument position, with `…` for inserted values."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == error:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors:
             message = node.args[position]
             for each in (message.body, message.orelse) if isinstance(message, ast.IfExp) else (message,):
                 if (text := template(each)) != "…":
@@ -122,7 +122,7 @@ def errors_by_page() -> dict[str, set[str]]:
         errors = ["UserError", "DamagedFile", "UnknownLanguages"]
         if path.relative_to(SOURCE).as_posix() in VALIDATED:
             errors.append("ValueError")
-        for text in (text for error in errors for text in templates(path, error, 0)):
+        for text in templates(path, errors, 0):
             found.setdefault(page_of(path), set()).add(text)
     return found
 
@@ -140,7 +140,7 @@ def test_every_error_has_an_entry_and_every_entry_an_error():
 
 def test_every_api_error_has_an_entry():
     files = sorted((SOURCE / "serving").rglob("*.py"))
-    messages = {text for path in files for text in templates(path, "ApiError", 1)}
+    messages = {text for path in files for text in templates(path, ["ApiError"], 1)}
     strings = {
         template(node)
         for path in files

@@ -235,6 +235,6 @@ def test_lines_of_white_space_take_no_time():
     content = ("\n".join(lines) + "\n").encode()
     assert read_vocabulary(content, "vocab.yml", 7).names[4:] == ['a"b', "it's", "\u3000", "long", "a:b"]
     with pytest.raises(UserError, match=r"vocab\.yml, line 9: is not a token, a colon and a row"):
-        read_vocabulary(content + b"a" + b" " * 5_000_000, "vocab.yml", 7)
-    with pytest.raises(UserError, match=r"line 3009: "):
-        read_vocabulary(content + (b'"' + b"\\a" * 4000 + b'": 7\n') * 3000 + b"a" + b" " * 9_000, "vocab.yml", 7)
+        read_vocabulary(content + b"a" + b" " * 500_000, "vocab.yml", 7)
+    with pytest.raises(UserError, match=r"line 309: "):
+        read_vocabulary(content + (b'"' + b"\\a" * 4000 + b'": 7\n') * 300 + b"a" + b" " * 9_000, "vocab.yml", 7)

@@ -17,7 +17,7 @@ def test_both_systems_are_trained_once(tmp_path, monkeypatch):
     request = toy_request(tmp_path / "text", tmp_path / "out")
     settings = [setting for setting in TOY if not setting.startswith("training.steps")]
     request = replace(request, recipe=None, settings=[*settings, "training.log_every=2"])
-    page = table2.run_table2(request, request.valid[0].paths, 0.1, False, silent(), tmp_path / "out")
+    page = table2.run_table2(request, request.valid[0].paths, 0.05, False, silent(), tmp_path / "out")
     parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
     transformer, rnn = parts["Transformer"], parts["RNN with attention"]
     assert rnn["parameters"] <= transformer["parameters"]
@@ -25,7 +25,7 @@ def test_both_systems_are_trained_once(tmp_path, monkeypatch):
     assert {"table2.csv", "curves.csv", "table2.png", "results.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert "**In less time?**" in page.read_text()
     monkeypatch.setattr(table2, "train", None)  # nothing is trained again
-    table2.run_table2(request, request.valid[0].paths, 0.1, False, silent(), tmp_path / "out")
+    table2.run_table2(request, request.valid[0].paths, 0.05, False, silent(), tmp_path / "out")
 
 
 def test_a_missing_test_text_is_reported_before_training(tmp_path):

@@ -57,7 +57,7 @@ def test_the_command_and_a_second_call_with_more_rows(tmp_path):
     toy = [setting for setting in TOY if not setting.startswith("training.validate_every")]  # the rows fix it
     settings = [*toy, "training.bleu_sentences=0", "training.warmup=2", "search.beam_size=3"]
     request = type(request)(request.train, request.valid, request.out, request.languages, None, settings)
-    page = run_table3(request, minutes=0.2, rows=["E"], seeds=2, console=silent(), out=request.out)
+    page = run_table3(request, minutes=0.1, rows=["E"], seeds=2, console=silent(), out=request.out)
     parts = json.loads((tmp_path / "out" / "parts.json").read_text())["parts"]
     assert set(parts) == {"plan", "base, seed 1", "base, seed 2", "E-learned, seed 1"}
     assert {row["columns"]["steps"] for key, row in parts.items() if key != "plan"} == {parts["plan"]["steps"]}
@@ -65,7 +65,7 @@ def test_the_command_and_a_second_call_with_more_rows(tmp_path):
     assert "nan" not in page.read_text()
     assert "BLEU with beam 3, both on the validation set, without checkpoint averaging" in page.read_text()
     assert "too few rows for a rank correlation" in page.read_text()
-    again = run_table3(request, minutes=0.2, rows=["B-key-16"], seeds=1, console=silent(), out=request.out)
+    again = run_table3(request, minutes=0.1, rows=["B-key-16"], seeds=1, console=silent(), out=request.out)
     assert "| E-learned |" in again.read_text()
     assert "| B-key-16 |" in again.read_text()
     assert "Rank correlation (Spearman) with the paper's perplexities: " in again.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import traceback
 from collections.abc import Callable
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from allyouneed.training import assemble  # noqa: F401  # what the forked processes need
 from allyouneed.training.distributed.ranks import Ranks
+from allyouneed.training.request import Request
+from allyouneed.training.train import FINISHED, train
 
 _TIMEOUT = timedelta(minutes=5)
 
@@ -49,6 +53,17 @@ def in_ranks(count: int, folder: Path, function: Callable[..., Any], *arguments:
             process.join()
 
 
+def train_in_two_ranks(request: Request, folder: Path) -> None:
+    """Train in two processes, with the environment that torchrun gives them."""
+    assert in_ranks(2, folder, _train, request) == [FINISHED, FINISHED]
+
+
+def _train(ranks: Ranks, request: Request) -> str:
+    os.environ |= {"WORLD_SIZE": str(ranks.count), "RANK": str(ranks.rank), "LOCAL_RANK": str(ranks.rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # required, but the processes have met already
+    return train(request, Console(quiet=True)).status
+
+
 def _received(receiver: Connection) -> Any:
     value, failure = pickle.loads(receiver.recv_bytes())
     if failure:
@@ -66,7 +81,8 @@ def _work(
         )
         value = function(Ranks(rank, count), *arguments)
         sender.send_bytes(pickle.dumps((value, "")))  # `send` would pass tensors as shared memory of this process
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+        if torch.distributed.is_initialized():  # `train` has left the group
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
     except Exception:
         sender.send_bytes(pickle.dumps((None, traceback.format_exc())))

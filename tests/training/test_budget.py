@@ -26,7 +26,7 @@ from allyouneed.training.reporting.undertraining import undertraining
 from allyouneed.training.step import TrainingState
 from allyouneed.training.train import FINISHED, train
 from tests.conftest import silent, toy_request
-from tests.training.test_distributed import with_two_ranks
+from tests.training.ranks import train_in_two_ranks
 from tests.training.test_resume import losses
 
 
@@ -193,7 +193,7 @@ compilation.prepare_search()
 def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
     """After a crash, steps between the checkpoint and the last plan before the crash are repeated exactly."""
     monkeypatch.setattr(pacing, "_PLANNED_SHARE", 0.005)
-    request = timed_request(tmp_path, "training.minutes=0.2", "training.save_minutes=0.01")
+    request = timed_request(tmp_path, "training.minutes=0.1", "training.save_minutes=0.01")
     original = Loop.step
 
     def step_or_crash(loop: Loop):
@@ -222,9 +222,8 @@ def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
 
 
 def test_two_ranks_share_the_plans(tmp_path):
-    request = timed_request(tmp_path, "training.minutes=0.05")
-    done = with_two_ranks(request)
-    assert done.returncode == 0, done.stderr
+    request = timed_request(tmp_path, "training.minutes=0.03")
+    train_in_two_ranks(request, tmp_path)
     plan = json.loads((request.out / "run.json").read_text())["plan"]
     assert records(request.out, "stop")[-1]["step"] == plan["steps"]
 

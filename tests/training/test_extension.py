@@ -114,7 +114,7 @@ def test_explicit_settings_hold_when_steps_become_minutes(tmp_path):
     """A budget would space validations and snapshots by its speed."""
     request = request_of(tmp_path, "training.steps=20", "training.validate_every=7", "training.average_every=3")
     train(request, silent())
-    train(longer(request, "training.minutes=0.1"), silent())
+    train(longer(request, "training.minutes=0.05"), silent())
     record = record_of(request)
     plans = [record["plan"], *record["earlier_plans"]]
     assert len(plans) > 1
@@ -123,24 +123,24 @@ def test_explicit_settings_hold_when_steps_become_minutes(tmp_path):
 
 @pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_a_finished_run_gets_more_minutes(tmp_path):
-    request = request_of(tmp_path, "training.minutes=0.05")
+    request = request_of(tmp_path, "training.minutes=0.02")
     train(request, silent())
     before = record_of(request)
-    shown = shown_by(longer(request, "training.minutes=0.1"))
+    shown = shown_by(longer(request, "training.minutes=0.05"))
     assert f"extending the run from step {before['plan']['steps']:,} to" in shown
-    assert "within 0.1 minutes in all" in shown
+    assert "within 0.05 minutes in all" in shown
     after = record_of(request)
     assert after["plan"]["steps"] > before["plan"]["steps"]
-    assert after["plan"]["minutes"] == 0.1
-    assert after["plan"]["budget"] == pytest.approx(before["plan"]["budget"] + 3)
-    assert "is already finished" in shown_by(longer(request, "training.minutes=0.1"))
+    assert after["plan"]["minutes"] == 0.05
+    assert after["plan"]["budget"] == pytest.approx(before["plan"]["budget"] + 1.8)
+    assert "is already finished" in shown_by(longer(request, "training.minutes=0.05"))
 
 
 @pytest.mark.usefixtures("toy_run")
 def test_steps_and_minutes_may_replace_each_other(tmp_path):
     request = request_of(tmp_path, "training.steps=10")
     train(request, silent())
-    train(longer(request, "training.minutes=0.05"), silent())
+    train(longer(request, "training.minutes=0.03"), silent())
     steps = events(request, "stop")[-1]["step"]
     assert steps > 10
     again = longer(request, f"training.steps={steps + 10}")
@@ -159,8 +159,8 @@ def test_steps_and_minutes_may_replace_each_other(tmp_path):
             "steps=9",
             r"training\.steps = 9, but .* was planned for 10 steps: a run can be extended, not",
         ),
-        ("minutes=0.05", "minutes=0.04", r"= 0\.04, but .* was planned for 0\.05 minutes: a run can be extended"),
-        ("minutes=0.05", "steps=3", r"training\.steps = 3, but .* has taken \d+ steps: a run can be extended"),
+        ("minutes=0.02", "minutes=0.01", r"= 0\.01, but .* was planned for 0\.02 minutes: a run can be extended"),
+        ("minutes=0.03", "steps=3", r"training\.steps = 3, but .* has taken \d+ steps: a run can be extended"),
         ("steps=10", "minutes=0.00001", r"= 1e-05, but .* has trained for \d\.\d minutes\. Give more minutes"),
     ],
 )

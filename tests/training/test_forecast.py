@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 import allyouneed
 from allyouneed.cli import app
 from allyouneed.terminal import expand_options
+from allyouneed.training import dry_run
 from allyouneed.training.forecast import Forecast, usual_bleu
 from tests.conftest import toy_pairs, write_pairs
 
@@ -15,6 +16,11 @@ SETTINGS = [
     *("model.d_model=16", "model.d_ff=16", "model.num_heads=2", "model.encoder_layers=1", "model.decoder_layers=1"),
     *("data.vocab_size=300", "training.batch_tokens=400", "training.warmup=2", "training.bleu_sentences=4"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch):
+    monkeypatch.setattr(dry_run, "_SECONDS", 0.1)
 
 
 def run_command(arguments):

@@ -14,7 +14,8 @@ from allyouneed.training.loop import Loop
 from allyouneed.training.planning.schedule import TrainingPlan, snapshot_steps
 from allyouneed.training.train import FINISHED, INTERRUPTED, train
 from tests.conftest import silent, toy_request
-from tests.training.test_distributed import EXACT, with_two_ranks
+from tests.training.ranks import train_in_two_ranks
+from tests.training.test_distributed import EXACT
 from tests.training.test_resume import crashing_after
 
 KEEP = "training.keep_snapshots=5"
@@ -77,8 +78,7 @@ def test_a_resumed_run_deletes_snapshots_that_it_has_not_reached(tmp_path, monke
 
 def test_only_the_first_rank_writes(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", [*EXACT, KEEP])
-    done = with_two_ranks(request)
-    assert done.returncode == 0, done.stderr
+    train_in_two_ranks(request, tmp_path)
     assert kept(request.out).steps() == STEPS
 
 

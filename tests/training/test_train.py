@@ -65,14 +65,14 @@ def test_tensorboard_is_written_where_installed(toy_run):
 
 @pytest.mark.usefixtures("toy_run")  # compiles kernels before the budget starts
 def test_plans_for_minutes_are_stored(tmp_path):
-    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.15"])
+    request = toy_request(tmp_path / "text", tmp_path / "run", ["training.minutes=0.05"])
     settings = [setting for setting in request.settings if not setting.startswith("training.steps")]
     request = dataclasses.replace(request, settings=settings)
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     plan = facts["plan"]
     assert plan["decay"] == "linear"
-    assert plan["minutes"] == 0.15
+    assert plan["minutes"] == 0.05
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     by_event = {record["event"]: record for record in records}
     assert by_event["stop"]["step"] == plan["steps"]
@@ -208,7 +208,7 @@ def test_explicit_values_hold_for_steps(tmp_path):
 def test_explicit_values_hold_for_minutes(tmp_path):
     """Values of the user's own recipe file and of `--set` are kept; the rest fits the budget."""
     recipe = tmp_path / "mine.toml"
-    recipe.write_text('[training]\nminutes = 0.1\nwarmup = 77\ndecay = "inverse_sqrt"\naverage_every = 3\n')
+    recipe.write_text('[training]\nminutes = 0.04\nwarmup = 77\ndecay = "inverse_sqrt"\naverage_every = 3\n')
     kept = ("training.steps", "training.warmup", "training.average_every", "training.validate_every")
     request = toy_request(tmp_path / "text", tmp_path / "run")
     settings = [*(each for each in request.settings if not each.startswith(kept)), "training.validate_every=17"]
