@@ -1,16 +1,18 @@
 # On a fresh machine, start with `make quickstart` or `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# Python compiles a module when it is first imported; to compile all of them takes a minute.
+PIP := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt
 CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: quickstart test test-slow test-processors test-numba fuzz faults coverage lint format docs bench bench-quick pictures notebook wheel clean
 
-quickstart: .venv/installed
+quickstart: .venv/kernels
 	$(BIN)/allyouneed quickstart
 
-test: .venv/installed-dev .venv/browser .venv/valgrind
+test: .venv/installed-dev .venv/kernels .venv/browser .venv/valgrind
 	$(BIN)/pytest $(PARALLEL)
 
 test-slow: .venv/installed-dev
@@ -81,12 +83,15 @@ wheel: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
-	$(BIN)/allyouneed warm
+	$(PIP) --editable .
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+.venv/kernels: .venv/installed
+	$(BIN)/allyouneed warm
 	touch $@
 
 # Chromium for the explorer's tests, and Valgrind for the instruction counts; their tests are skipped without them.
@@ -96,6 +101,7 @@ wheel: .venv/installed
 
 .venv/valgrind: .venv/installed-dev
 	@$(call install,valgrind,Valgrind)
+	@$(BIN)/python -c "from benchmarks import instructions as i; i.obstacle() or i.compile_kernels()"
 	@touch $@
 
 # $(call install,COMMAND,NAME): install the package of a command by apt, if run as root.

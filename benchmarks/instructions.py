@@ -31,7 +31,7 @@ TOLERANCE = 0.05
 UPDATE = "python -m benchmarks.instructions --update"
 _ROOT = Path(__file__).parents[1]
 _WORK = ["-m", "benchmarks.measure.fixed_work"]
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma",  # otherwise Numba adds those of this machine
     "NUMBA_CACHE_DIR": str(Path(__file__).parent / "__pycache__" / "kernels"),
@@ -88,11 +88,15 @@ def versions() -> dict[str, str]:
     return {**packages, "python": python, "valgrind": valgrind.removeprefix("valgrind-")}
 
 
+def compile_kernels() -> None:
+    """Compile the counted kernels, unless they are in the cache."""
+    subprocess.run([sys.executable, *_WORK], env={**os.environ, **ENVIRONMENT}, check=True)
+
+
 def counts() -> Counts:
     """Compile the kernels, then count the instructions of `fixed_work.py`."""
-    environment = {**os.environ, **_ENVIRONMENT}
-    subprocess.run([sys.executable, *_WORK], env=environment, check=True)
-    return callgrind.count(_WORK, environment)
+    compile_kernels()
+    return callgrind.count(_WORK, {**os.environ, **ENVIRONMENT})
 
 
 def differences(found: Counts, stored: Counts) -> list[str]:

@@ -10,6 +10,8 @@ pytest.importorskip("numba")
 
 import llvmlite.binding as llvm
 
+from benchmarks.instructions import ENVIRONMENT
+
 FEATURES = """
 from allyouneed.kernels import product, target
 print(target.has_avx512(), target.has_vnni(), target.has_bf16(), target.has_amx())
@@ -105,12 +107,13 @@ except UserError as error:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"NUMBA_CPU_NAME": "generic"}, pytest.param({"NUMBA_CPU_NAME": "haswell"}, marks=pytest.mark.slow)],
-    ids=str,
+    [
+        pytest.param(ENVIRONMENT, id="haswell"),  # most kernels are those of the instruction counts
+        pytest.param({"NUMBA_CPU_NAME": "generic"}, id="generic", marks=pytest.mark.slow),
+    ],
 )
 def test_training_and_translation_on_a_narrow_target(environment, tmp_path):
     """int8 is refused, everything else works. Compiled kernels are cached in a separate folder."""
-    output = run(
-        TRAIN_AND_TRANSLATE, **environment, NUMBA_CACHE_DIR=str(tmp_path), PYTHONPATH=os.pathsep.join(sys.path)
-    )
+    separate = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    output = run(TRAIN_AND_TRANSLATE, **{**separate, **environment})
     assert "needs a processor with AVX-512 VNNI" in output
