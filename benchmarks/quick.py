@@ -30,7 +30,8 @@ sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 
 import torch  # noqa: E402
 
-from allyouneed import Translator  # noqa: E402
+from allyouneed import Translator, UserError  # noqa: E402
+from allyouneed.bundle import find_bundle  # noqa: E402
 from allyouneed.exchange.ctranslate2.export import export_ctranslate2  # noqa: E402
 from benchmarks.measure.machine import machine  # noqa: E402
 from benchmarks.measure.quick_page import Comparison, Section, as_html, as_markdown  # noqa: E402
@@ -88,23 +89,30 @@ def ready_trainers(data: Path | None, peers: Path) -> Ready:
     return ready
 
 
+def text_file(data: Path, name: str, language: str) -> Path:
+    """Return the path of a file of Multi30k."""
+    return data / f"{name}.lc.norm.tok.{language}.gz"
+
+
 def write_text(folder: Path) -> Path:
     """Write synthetic text under the names of the Multi30k files."""
     for seed, (name, count) in enumerate(LENGTHS.items()):
         lines = b"".join(synthetic_lines(count, seed)).decode().splitlines()
         pairs = [line.split("\t") for line in lines]
         for column, language in enumerate(("en", "de")):
-            with gzip.open(folder / f"{name}.lc.norm.tok.{language}.gz", "wt", encoding="utf-8") as file:
+            with gzip.open(text_file(folder, name, language), "wt", encoding="utf-8") as file:
                 file.write("".join(f"{pair[column]}\n" for pair in pairs))
     return folder
 
 
 def train_translator(data: Path, run: Path) -> Path:
     """Train a translator for a minute; its quality does not matter here."""
-    files = {name: [str(data / f"{name}.lc.norm.tok.{language}.gz") for language in ("en", "de")] for name in LENGTHS}
+    files = {name: [str(text_file(data, name, language)) for language in ("en", "de")] for name in LENGTHS}
     command = [sys.executable, "-m", "allyouneed", "train", "--from", "en", "--to", "de", "--recipe", "tiny"]
     command += ["--train", *files["train"], "--valid", *files["val"], "--minutes", "1", "--out", str(run)]
-    subprocess.run([*command, "--set", "training.bleu_sentences=0"], check=True, capture_output=True)
+    done = subprocess.run([*command, "--set", "training.bleu_sentences=0"], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"training failed:\n{done.stderr[-1000:]}")
     return run
 
 
@@ -232,7 +240,7 @@ def main() -> None:
         data = args.data or write_text(Path(folder))
         run = args.run or train_translator(data, Path(folder) / "run")
         translator = Translator.load(run)
-        lines = first_lines(data / "test_2016_flickr.lc.norm.tok.en.gz", SENTENCES)
+        lines = first_lines(text_file(data, "test_2016_flickr", "en"), SENTENCES)
         start = time.perf_counter()
         sections = [translation_section(translator, run, lines, args.rounds)]
         sections.append(start_section(translator, run, lines[0], args.rounds))
@@ -264,7 +272,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5, help="minutes in total (one round may take longer)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of translation and start-up")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
-    return parser.parse_args()
+    args = parser.parse_args()
+    files = [text_file(args.data, name, language) for name in LENGTHS for language in ("en", "de")] if args.data else []
+    if missing := [str(file) for file in files if not file.is_file()]:
+        parser.error(f"{missing[0]}: no such file")
+    try:
+        if args.run:
+            find_bundle(args.run)
+    except UserError as error:
+        parser.error(str(error))
+    return args
 
 
 if __name__ == "__main__":

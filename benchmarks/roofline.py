@@ -161,6 +161,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7, help="observed steps per table")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the page")
     args = parser.parse_args()
+    if unknown := set(args.sizes.split(",")) - set(SIZES):
+        parser.error(f"--sizes {','.join(sorted(unknown))}: choose from {', '.join(SIZES)}")
     keep_freed_memory()
     sections = []
     for size in args.sizes.split(","):

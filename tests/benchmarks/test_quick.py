@@ -51,3 +51,13 @@ def test_measures_alternate():
     turns = []
     results = quick.alternate(2, lambda: turns.append("a") or 1, lambda: turns.append("b") or 2)
     assert (turns, results) == (["a", "b", "a", "b"], [[1, 1], [2, 2]])
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], ["--run", "nowhere"]])
+def test_missing_files_are_reported_before_anything_is_measured(monkeypatch, capsys, arguments):
+    monkeypatch.setattr("sys.argv", ["quick.py", *arguments])
+    with pytest.raises(SystemExit):
+        quick._arguments()
+    [message] = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "nowhere" in message
+    assert "no such" in message

@@ -47,6 +47,25 @@ def test_a_resumed_run_keeps_its_products_on_the_same_processor(agree, monkeypat
     assert not kernels.choice.is_faster(256)
 
 
+def test_a_resumed_run_reports_what_changes_its_rounding(agree, monkeypatch):
+    narrow = "model.d_model=128", "model.num_heads=4"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(kernels.disk_cache, "processor_name", lambda: "one")
+    assert agree({}, *narrow) == []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert agree({}, *narrow) == []  # no step was made
+    monkeypatch.setattr(RunRecord, "plans", "plans")
+    assert agree({}, *narrow) == []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(kernels.disk_cache, "processor_name", lambda: "another")
+    monkeypatch.setattr(kernels, "work", lambda: False)
+    assert agree({}, *narrow) == [
+        "training goes on with compiled kernels False instead of True, processor another instead of one, threads 1 "
+        "instead of 3; the weights will not equal those of an uninterrupted run"
+    ]
+    assert agree({}, *narrow) == []
+
+
 def test_nothing_is_measured_where_nothing_is_chosen(agree):
     assert agree({}, "model.d_model=128", "model.num_heads=4") == []
     assert agree({}, "training.plain=true") == []

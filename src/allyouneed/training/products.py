@@ -37,7 +37,11 @@ def agree_on_products(
         return
     works, is_half = kernels.work(), training.precision == "bf16"
     has_bf16, has_amx = is_half and kernels.has_bf16(), is_half and kernels.has_amx()
-    refuse_differences(ranks, {"compiled kernels": works, "products in bf16": has_bf16, "AMX": has_amx})
+    found: dict[str, object] = {"compiled kernels": works, "products in bf16": has_bf16, "AMX": has_amx}
+    refuse_differences(ranks, found)
+    if ranks.is_first:
+        found |= {"processor": kernels.disk_cache.processor_name(), "threads": torch.get_num_threads()}
+        _report_changes(record, {name: str(value) for name, value in found.items()}, show)
     if not works:
         return
     if has_bf16:
@@ -56,6 +60,18 @@ def agree_on_products(
         speedups = ranks.share(_speedups(record) if ranks.is_first else None)
         kernels.choice.adopt(speedups)
         show(_describe(speedups))
+
+
+def _report_changes(record: RunRecord, found: dict[str, str], show: Callable[[str], None]) -> None:
+    """Store what a session computes with, and report what differs from the session that it resumes."""
+    before = record.content.get("arithmetic", {})
+    changes = [
+        f"{name} {value} instead of {before[name]}" for name, value in found.items() if before.get(name, value) != value
+    ]
+    if changes and record.plans:
+        show(f"training goes on with {', '.join(changes)}; the weights will not equal those of an uninterrupted run")
+    if before != found:
+        record.update(arithmetic=found)
 
 
 def _bf16(record: RunRecord) -> tuple[bool, float | None]:

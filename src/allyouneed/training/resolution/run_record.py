@@ -57,6 +57,7 @@ class _Content(BaseModel):
     ranks: Positive | None = None
     extended_at: StrictInt | None = None
     prepared: str | None = None
+    arithmetic: dict[str, str] = {}
     finished: _Finished | None = None
 
 
@@ -70,8 +71,8 @@ class RunRecord:
         path: Path of the file.
         content: Content of the file, which is read unless it is given: `asked` (see `identity`), `files` (see
             `KnownChecksums`), `base` (the settings without the overrides), `config` (the settings), `plan` (the
-            newest), `earlier_plans` (those that it replaced), `prepared` (see `PreparedData.identity`) and `finished`
-            (the scores).
+            newest), `earlier_plans` (those that it replaced), `prepared` (see `PreparedData.identity`), `arithmetic`
+            (see `products.py`) and `finished` (the scores).
         damage: What is wrong with the file if its content was read from the copy; empty otherwise. It may be missing.
 
     Raises:
