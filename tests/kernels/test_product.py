@@ -13,6 +13,7 @@ from allyouneed.kernels.product import (
     Rows,
     _multiply_by_panel,
     _multiply_by_panels,
+    halves_size,
     make_tile,
     multiply_halves,
     multiply_packed,
@@ -129,8 +130,10 @@ def test_closures_have_distinct_names():
 @kernel
 def _halves_kernel(part, a: Floats, rows, matrix: Matrix, out: Floats, rounded: Floats):
     for row in range(rows):
-        round_row_to_halves(a + row * matrix.depth, matrix.depth, rounded + row * (matrix.depth // 2 + 1))
-    multiply_halves(rounded, rows, matrix, 0, matrix.columns, Rows(out, matrix.columns), 0)
+        round_row_to_halves(
+            a + row * matrix.depth, matrix.depth, rounded + row * halves_size(matrix.depth), matrix.in_tiles
+        )
+    multiply_halves(rounded, rows, matrix, 0, matrix.columns, Rows(out, matrix.columns))
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -143,22 +146,41 @@ def test_sums_of_halves_fit_into_32_bits(alike):
         a[:, 7], weight[:, 7] = 1e4, -1e3
     matrix = pack_halves(torch.from_numpy(weight), torch.ones(48))
     out = np.empty((13, 48), dtype=np.float32)
-    _halves_kernel(1, a, 13, matrix, out, np.empty((13, 33), dtype=np.float32))
+    _halves_kernel(1, a, 13, matrix, out, np.empty((13, halves_size(64)), dtype=np.float32))
     lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(weight, axis=1)
     exact = a.astype(np.float64) @ weight.T.astype(np.float64) + 1
     assert (np.abs(out - exact) < 2e-4 * lengths).all()
 
 
+@pytest.mark.skipif(not (kernels.has_vnni() and has_byte_tiles()), reason="no AMX")
+@pytest.mark.parametrize("rows", [1, 13, 16, 33])
+@pytest.mark.parametrize(("depth", "n"), [(64, 48), (192, 80)])
+def test_halves_in_tile_registers_are_identical(rows, depth, n, monkeypatch):
+    random = np.random.default_rng(rows)
+    a = random.normal(size=(rows, depth)).astype(np.float32)
+    weight = torch.from_numpy(random.normal(size=(n, depth)).astype(np.float32))
+    weight[:rows] = torch.from_numpy(a)  # the largest and smallest sums
+    weight[rows : 2 * rows] = torch.from_numpy(-a)[: max(0, n - rows)]
+    bias, found = torch.from_numpy(random.normal(size=n).astype(np.float32)), []
+    for in_tiles in (True, False):
+        monkeypatch.setattr("allyouneed.kernels.product.has_byte_tiles", lambda in_tiles=in_tiles: in_tiles)
+        matrix, out = pack_halves(weight, bias), np.empty((rows, n), dtype=np.float32)
+        assert matrix.in_tiles == in_tiles
+        _halves_kernel(1, a, rows, matrix, out, np.empty((rows, halves_size(depth)), dtype=np.float32))
+        found.append(out)
+    np.testing.assert_array_equal(*found)
+
+
 def test_integers_without_vnni():
     """The arithmetic of processors without VNNI gives the same sums, also with negative integers."""
-    a, matrix = torch.randn(4, 64), pack_halves(torch.randn(16, 64), torch.randn(16))
-    rounded, found, expected = torch.empty(4, 33), torch.empty(4, 16), torch.empty(4, 16)
+    a, matrix = torch.randn(4, 48), pack_halves(torch.randn(16, 48), torch.randn(16))
+    rounded, found, expected = torch.empty(4, halves_size(48)), torch.empty(4, 16), torch.empty(4, 16)
     _halves_kernel(1, a, 4, matrix, expected, rounded)
     tile = make_tile(4, 1, 16, vnni=False)
 
     @kernel
     def run(part, a: Floats, matrix: Matrix, out: Floats):
-        tile(a, 33, matrix.panels, 32, matrix.terms, 16, out, 16, 0)
+        tile(a, halves_size(48), matrix.panels, 24, matrix.terms, 16, out, 16, 0)
 
     run(1, rounded, matrix, found)
     assert torch.equal(found, expected)

@@ -8,8 +8,8 @@ scale when it is multiplied. The processor multiplies and sums four bytes at a t
 registers (AMX, see `byte_tiles.py`), exactly. One of its operands is unsigned: 128 is added to the values of rows, and
 the sums start from a value that compensates for this.
 
-In 16 bits, which take half the time of fp32, rows and columns are rounded so that their lengths are at most 46,000. A
-sum then fits into 32 bits, by the Cauchy-Schwarz inequality.
+In 16 bits, which take half the time of fp32, and less in tile registers (`half_tiles.py`), rows and columns are rounded
+so that their lengths are at most 46,000. A sum then fits into 32 bits, by the Cauchy-Schwarz inequality.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from numba.extending import intrinsic, register_jitable
 from allyouneed.kernels import LANES, Mode, has_vnni
 from allyouneed.kernels.byte_tiles import DEPTH, MIN_ROWS, has_byte_tiles, multiply_in_tiles
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.half_tiles import half_tiles, multiply_halves_in_tiles
 from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, relu, splat
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.records import FLOAT, INT, Floats, Record, pointer_to
 from allyouneed.kernels.simd import broadcast, maximum, multiply_add, reduce_max, reduce_sum, round_half_even
-from allyouneed.kernels.simd_memory import load, store_bytes, store_halves
+from allyouneed.kernels.simd_memory import load, store_bytes, store_halves, store_low_bytes
 from allyouneed.kernels.target import has_avx512
 
 if TYPE_CHECKING:
@@ -47,12 +48,14 @@ _LONGEST = 46_000  # maximum length of a row or column in 16 bits: its square is
 class Matrix(Record):
     """A weight matrix [depth, columns] packed for `multiply_rows` by `pack`."""
 
-    panels: Floats  # 32-bit words [panels, depth, PANEL]; a word holds an fp32 number, two integers or four bytes
+    # 32-bit words [panels, depth, PANEL]; a word holds an fp32 number, two integers or four bytes. Integers of 16 bits
+    # in tiles: see `half_tiles`.
+    panels: Floats
     terms: Floats  # fp32 [1, columns]: bias; for integers [3, columns]: bias, scale, initial value of the sum (int32)
     depth: int
     columns: int  # padded to a multiple of 16
     in_bytes: int
-    in_tiles: int  # whether bytes are multiplied in AMX's tile registers
+    in_tiles: int  # whether integers are multiplied in AMX's tile registers
 
 
 class Rows(NamedTuple):
@@ -85,8 +88,10 @@ def pack_halves(weight: Tensor, bias: Tensor) -> Matrix:
     """Pack a weight matrix [columns, depth], columns a multiple of 16, rounded to 16 bits with one scale per column."""
     whole, scale = to_halves(weight.detach())
     terms = torch.stack([bias.detach(), scale, torch.zeros(len(bias))])
-    sizes = {"depth": weight.shape[1], "columns": len(weight), "in_bytes": False, "in_tiles": False}
-    return Matrix(panels=panels(whole.view(torch.int32)), terms=terms, **sizes)
+    in_tiles = weight.shape[1] % DEPTH == 0 and has_vnni() and has_byte_tiles()
+    sizes = {"depth": weight.shape[1], "columns": len(weight), "in_bytes": False, "in_tiles": in_tiles}
+    laid_out = half_tiles(whole) if in_tiles else panels(whole.view(torch.int32))
+    return Matrix(panels=laid_out, terms=terms, **sizes)
 
 
 def to_halves(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,6 +153,12 @@ def rounded_size(rows: int, depth: int) -> int:
     return rows * (depth // 4 + 1)
 
 
+@register_jitable
+def halves_size(depth: int) -> int:
+    """Return the size in 32-bit words of a row rounded to 16 bits and its scale; rows begin at whole cache lines."""
+    return depth // 2 + LANES
+
+
 @kernel_function
 def round_row(a, depth, out):
     """Round a row [depth] to bytes, a / scale + 128, followed by the scale."""
@@ -161,8 +172,8 @@ def round_row(a, depth, out):
 
 
 @kernel_function
-def round_row_to_halves(a, depth, out):
-    """Round a row [depth] to 16 bits, followed by the scale; see `to_halves`."""
+def round_row_to_halves(a, depth, out, in_tiles):
+    """Round a row [depth] to 16 bits, followed by the scale; see `to_halves`. In tiles, its upper bytes come first."""
     top = squares = broadcast(0.0)
     for c in range(0, depth, LANES):
         values = load(a, c)
@@ -170,7 +181,12 @@ def round_row_to_halves(a, depth, out):
         squares = multiply_add(values, values, squares)
     scale = max(math.sqrt(reduce_sum(squares)) / _LONGEST, reduce_max(top) / 32_767, 1e-30)
     for c in range(0, depth, LANES):
-        store_halves(out, c, round_half_even(load(a, c) * (1 / scale)))
+        whole = round_half_even(load(a, c) * (1 / scale))
+        if in_tiles:
+            store_low_bytes(out, c, whole, 8)
+            store_low_bytes(out, depth + c, whole, 0)
+        else:
+            store_halves(out, c, whole)
     out[depth // 2] = scale
 
 
@@ -352,11 +368,16 @@ def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
 
 
 @kernel_function
-def multiply_halves(rounded, rows, matrix, begin, width, out, mode):
+def multiply_halves(rounded, rows, matrix, begin, width, out):
     """Multiply rows after `round_row_to_halves` by `width` columns of a matrix of `pack_halves`; `begin` as above."""
-    words, terms = matrix.depth // 2, matrix.terms + begin
+    words, terms, columns, stride = matrix.depth // 2, matrix.terms + begin, matrix.columns, halves_size(matrix.depth)
     panels = matrix.panels + begin * words
-    _multiply_halves(Rows(rounded, words + 1), rows, panels, words, terms, matrix.columns, width, out, mode)
+    if matrix.in_tiles:
+        for row in range(0, rows, LANES):
+            a, to = Rows(rounded + row * stride, stride), Rows(out.start + row * out.stride, out.stride)
+            multiply_halves_in_tiles(a, min(LANES, rows - row), panels, words // 2, terms, columns, width, to)
+    else:
+        _multiply_halves(Rows(rounded, stride), rows, panels, words, terms, columns, width, out, Mode.SET)
 
 
 @kernel_function

@@ -100,6 +100,21 @@ def store_halves(typing, pointer, index, value):
 
 
 @intrinsic
+def store_low_bytes(typing, pointer, index, value, distance):
+    """Write the lowest 8 bits of sixteen integers that are shifted right, beginning at the byte with an index."""
+
+    def code(context, builder, signature, values):
+        pointer, index, value, distance = values
+        whole = builder.fptosi(value, INT_VECTOR)
+        shifted = builder.ashr(whole, splat(builder, builder.trunc(distance, INT)))
+        found = builder.trunc(shifted, ir.VectorType(_BYTE, LANES))
+        builder.store(found, pointer_to(builder, _BYTE, pointer, index), align=1)
+        return context.get_dummy_value()
+
+    return types.void(Floats, types.int64, lanes, types.int64), code
+
+
+@intrinsic
 def fetch_and_increment(typing, address):
     """Add 1 to the int64 at an address, atomically, and return its previous value."""
 

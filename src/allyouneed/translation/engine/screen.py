@@ -23,6 +23,7 @@ from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import (
     Matrix,
     Rows,
+    halves_size,
     multiply_columns,
     multiply_halves,
     pack,
@@ -52,6 +53,7 @@ MOST_SCREENED = 32  # maximum number of top tokens for which screening is worthw
 LEAST_SCORED = 8  # minimum number of top tokens for normalisers in 16 bits, since the others are inexact
 _MARGIN = 1.001  # safety factor on bounds, for fp32 rounding errors
 _MOST_ERROR = 0.05  # of a logit in 16 bits; a row that may exceed it, as with huge weights, is computed in fp32
+_BLOCK = 16  # rows whose logits in 16 bits are computed and compared at a time, while they are in the L1 cache
 _MAX_CANDIDATES = 512  # maximum per row; a row with more candidates is computed in fp32 throughout
 
 
@@ -94,7 +96,7 @@ def screen_workspace(rows: int, depth: int, count: int) -> ScreenWorkspace:
     """Allocate memory to find the top `count` tokens of `rows` hidden states [depth]."""
     return ScreenWorkspace(
         is_exact=torch.empty(rows, dtype=torch.int64),
-        rounded=torch.empty(rows * (depth // 2 + 1)),
+        rounded=torch.empty(rows * halves_size(depth)),
         peaks=torch.empty(rows),
         bounds=torch.empty(rows, count),
         lengths=torch.empty(rows, 2),
@@ -194,14 +196,15 @@ def _decide(weights, screen, row, hidden, top):
 
 
 @kernel_function
-def _round_hidden(hidden, rows, depth, with_scores, out):
-    """Round hidden states to 16 bits if scores are needed, or to 8; return the size of a rounded row."""
+def _round_hidden(hidden, rows, matrix, with_scores, out):
+    """Round hidden states to 16 bits if scores are needed, or to 8; return their stride and their scale's index."""
+    depth = matrix.depth
     if with_scores:
         for row in range(rows):
-            round_row_to_halves(hidden + row * depth, depth, out + row * (depth // 2 + 1))
-        return depth // 2 + 1
+            round_row_to_halves(hidden + row * depth, depth, out + row * halves_size(depth), matrix.in_tiles)
+        return halves_size(depth), depth // 2
     round_rows(hidden, rows, depth, out)
-    return rounded_size(1, depth)
+    return rounded_size(1, depth), depth // 4
 
 
 @kernel_function
@@ -211,10 +214,11 @@ def screen_top_tokens(model, top, work, first, rows):
     if top.with_scores:
         weights = model.fine_screen
     hidden, logits, padded = work.hidden + first * depth, work.logits + first * CHUNK_STRIDE, weights.matrix.columns
-    rounded = screen.rounded + first * (depth // 2 + 1)
-    size = _round_hidden(hidden, rows, depth, top.with_scores, rounded)
+    rounded = screen.rounded + first * halves_size(depth)
+    stride, at_scale = _round_hidden(hidden, rows, weights.matrix, top.with_scores, rounded)
+    block = _BLOCK if top.with_scores else rows
     for row in range(first, first + rows):
-        scale = rounded[(row - first + 1) * size - 1]
+        scale = rounded[(row - first) * stride + at_scale]
         length, lost = _lengths(hidden + (row - first) * depth, depth, scale)
         screen.lengths[2 * row] = length * _MARGIN
         screen.lengths[2 * row + 1] = lost * _MARGIN
@@ -230,15 +234,18 @@ def screen_top_tokens(model, top, work, first, rows):
             top.tokens[j] = 0
     for begin in range(0, padded, CHUNK):
         width = min(CHUNK, padded - begin)
-        if top.with_scores:
-            multiply_halves(rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK_STRIDE), Mode.SET)
-        else:
-            multiply_columns(hidden, rounded, rows, weights.matrix, begin, width, Rows(logits, CHUNK_STRIDE), Mode.SET)
-        for row in range(rows):
-            line = logits + row * CHUNK_STRIDE
+        for begin_row in range(0, rows, block):
+            size, out = min(block, rows - begin_row), Rows(logits, CHUNK_STRIDE)
+            a, a_rounded = hidden + begin_row * depth, rounded + begin_row * stride
             if top.with_scores:
-                _add_exponentials(screen, top, first + row, line, width)
-            _collect(weights, screen, first + row, count, line, begin, width)
+                multiply_halves(a_rounded, size, weights.matrix, begin, width, out)
+            else:
+                multiply_columns(a, a_rounded, size, weights.matrix, begin, width, out, Mode.SET)
+            for i in range(size):
+                row, line = first + begin_row + i, logits + i * CHUNK_STRIDE
+                if top.with_scores:
+                    _add_exponentials(screen, top, row, line, width)
+                _collect(weights, screen, row, count, line, begin, width)
     for row in range(first, first + rows):
         h = hidden + (row - first) * depth
         screen.is_exact[row] = min(1, screen.num_candidates[row] + 1)
