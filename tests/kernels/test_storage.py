@@ -126,3 +126,23 @@ def test_a_folder_is_not_complete_without_its_kernels(full, monkeypatch):
     [file] = full.glob(f"*{disk_cache.ENDING}")
     file.unlink()
     assert not disk_cache.is_complete()
+
+
+def tripling():
+    def scaled(part, out: Floats):
+        out[part] = 3 * out[part]
+
+    return scaled
+
+
+def test_kernels_of_the_same_name_have_files_of_their_own(folder):
+    """One that has the other's file would run the other's code."""
+
+    def scaled(part, out: Floats):
+        out[part] = 2 * out[part]
+
+    values = torch.ones(2)
+    for body in (scaled, tripling()):
+        launch.kernel(body)(2, values)
+    assert values.tolist() == [6.0, 6.0]
+    assert len(list(folder.iterdir())) == 2

@@ -154,6 +154,7 @@ def {body.__name__}(address):
     }
     exec(compile(text, inspect.getfile(body), "exec"), known)
     loop: Callable[[int], None] = known[body.__name__]
+    loop.__qualname__ = body.__qualname__  # names its file, see `storage.py`
     return loop
 
 

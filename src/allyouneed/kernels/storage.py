@@ -50,7 +50,8 @@ class Storage:
         self.holds = False
         self._folder, self._may_compile = folder, may_compile
         instructions = f"{has_avx512():d}{has_vnni():d}"  # which vectors kernels use, see `target.py`
-        self._name = f"{source.stem}.{loop.__name__}-{sys.implementation.cache_tag}-{instructions}"
+        name = loop.__qualname__.replace(".<locals>", "")  # functions of one module may define kernels of one name
+        self._name = f"{source.stem}.{name}-{sys.implementation.cache_tag}-{instructions}"
         self._origin = repr((disk_cache.sources_hash(source), version("numba"), version("llvmlite"))).encode()
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
