@@ -59,7 +59,7 @@ class AmxTokenLoss:
         self._to_teacher_logits = None if teacher_weight is None else round_right(teacher_weight)
         columns = -(-self._vocab_size // BLOCK) * BLOCK
         self._stride = columns + LANES  # an odd number of lines: rows of a block differ in their sets of the L1 cache
-        self._threads = torch.get_num_threads()
+        self._threads = min(torch.get_num_threads(), -(-rows // BLOCK))
         count, width = 1 + (teacher_weight is not None), -(-self._depth // BLOCK) * BLOCK
         self._sizes = [count * BLOCK * self._stride, 2 * _DEPTH * TILE, BLOCK * width]
         self._buffers, self._zeros = torch.empty(self._threads, sum(self._sizes)), torch.zeros(BLOCK)

@@ -100,7 +100,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = (torch.empty_like if len(hidden) else torch.zeros_like)(weight) if needs_weight else None
         loss, nll = (hidden.new_zeros((), dtype=torch.float32) for _ in range(2))
-        rows = min(len(hidden), max(_MIN_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight)))
+        rows = max(_MIN_ROWS, _CHUNK_ELEMENTS[hidden.device.type] // len(weight))
+        if bf16 and kernels.choice.uses_amx():
+            rows *= 2  # in the same memory, as the gradient of the logits is in bf16
+        rows = min(len(hidden), rows)
         chunk_loss = _chunk_loss(hidden, weight.detach(), rows, smoothing, teacher, bf16, needs_weight)
         for start in range(0, len(hidden), max(1, rows)):
             part = slice(start, start + rows)
