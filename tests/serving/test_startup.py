@@ -36,13 +36,13 @@ def test_missing_runs_are_reported(tmp_path):
         serve([tmp_path / "none"], ServerSettings(), print)
 
 
-def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
+def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path, command):
     """`allyouneed serve`, from key creation to SIGTERM."""
-    command, keys = [sys.executable, "-m", "allyouneed", "serve"], tmp_path / "keys.json"
-    made = subprocess.run([*command, "--keys", keys, "--add-key", "anna"], capture_output=True, text=True, check=True)
+    serve, keys = [sys.executable, "-m", "allyouneed", "serve"], tmp_path / "keys.json"
+    made = subprocess.run([*serve, "--keys", keys, "--add-key", "anna"], capture_output=True, text=True, check=True)
     secret = made.stdout.strip()
     arguments = [str(toy_run), "--port", "0", "--host", "0.0.0.0", "--keys", str(keys), "--threads", "1"]
-    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([*serve, *arguments], stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr.readline() == "aa → bb\n"
             while not (found := re.search(r"^http://0.0.0.0:(\d+)/$", server.stderr.readline(), re.MULTILINE)):
@@ -52,9 +52,10 @@ def test_the_command_makes_keys_and_serves_with_them(toy_run, tmp_path):
             body = {"q": "a b c", "source": "aa", "target": "bb"}
             assert requests.post(url, json=body, timeout=30).status_code == 403
             assert requests.post(url, json={**body, "api_key": secret}, timeout=30).status_code == 200
-            made = subprocess.run([*command, "--keys", keys, "--add-key", "otto"], capture_output=True, text=True)
+            code, second, _ = command("serve", "--keys", keys, "--add-key", "otto")
+            assert code == 0
             server.send_signal(signal.SIGHUP)
-            assert requests.post(url, json={**body, "api_key": made.stdout.strip()}, timeout=30).status_code == 200
+            assert requests.post(url, json={**body, "api_key": second.strip()}, timeout=30).status_code == 200
         finally:
             server.terminate()
         logged = server.stderr.read()
