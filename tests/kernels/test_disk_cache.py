@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,25 @@ def test_a_folder_is_complete_once_it_is_marked(empty):
         disk_cache.mark_complete()
     assert disk_cache.is_complete()
     assert [file.name for file in empty.glob("complete-*")] == [disk_cache._mark()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no locks")
+def test_whoever_waits_for_another_process_says_so(empty):
+    """Locks of two open files exclude each other, as those of two processes."""
+    import fcntl
+
+    waited = []
+    with disk_cache.locked(lambda: pytest.fail("nobody is waited for")):
+        pass
+    with open(empty / "lock") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def finish() -> None:
+            waited.append(1)
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        with disk_cache.locked(finish):
+            assert waited == [1]
 
 
 def test_a_part_of_the_kernels_has_a_mark_of_its_own(empty):

@@ -161,7 +161,7 @@ def test_nothing_is_compiled_here_if_that_has_crashed_another_process(monkeypatc
 
 def test_search_waits_for_no_process_if_its_kernels_are_there(monkeypatch):
     monkeypatch.setattr("allyouneed.kernels.launch.load_kernel", lambda name: True)
-    monkeypatch.setattr("allyouneed.kernels.disk_cache.locked", lambda: pytest.fail("waits"))
+    monkeypatch.setattr("allyouneed.kernels.disk_cache.locked", lambda on_wait: pytest.fail("waits"))
     lines = []
     Compilation(Config(), torch.device("cpu"), Ranks(), lines.append, Stopwatch()).prepare_search()
     assert not lines

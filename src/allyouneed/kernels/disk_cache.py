@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
@@ -79,14 +79,22 @@ def mark_complete(group: str = "") -> None:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Wait until no other process fills the folder."""
+def locked(on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Wait until no other process fills the folder.
+
+    Args:
+        on_wait: Called if one does.
+    """
     found = folder()
     if found is None or sys.platform == "win32" or not os.access(found, os.W_OK):
         yield
         return
     with open(found / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

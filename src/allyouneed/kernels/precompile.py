@@ -53,7 +53,7 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> bool:
     """Compile all kernels that are not in the cache on disk; do nothing if kernels do not work.
 
     Args:
-        on_cold: Called before the first kernel is compiled.
+        on_cold: Called before the first kernel is compiled, here or by a process that is waited for.
 
     Returns:
         Whether the cache has all kernels.
@@ -65,7 +65,7 @@ def fill_cache(on_cold: Callable[[], None] = lambda: None) -> bool:
         capabilities.begin(capabilities.AMX if has_amx() else capabilities.BF16)
     if not capabilities.work():
         return False
-    with disk_cache.locked():
+    with disk_cache.locked(on_cold):
         engine, others = ALL
         bf16 = AMX_PRODUCTS if kernels.has_amx() else BF16_PRODUCTS if kernels.has_bf16() else ()
         groups = engine, (*others, *bf16)

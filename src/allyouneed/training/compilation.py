@@ -74,7 +74,7 @@ class Compilation:
         groups = (*ENCODER, *SEARCH), BEAM
         if not self._uses_kernels() or all(kernels.launch.load_kernel(name) for group in groups for name in group):
             return
-        with self.watch.pause(), self._announcing("translation") as announce, kernels.disk_cache.locked():
+        with self.watch.pause(), self._announcing("translation") as announce, kernels.disk_cache.locked(announce):
             kernels.precompile.precompile(groups, announce)
 
     def _uses_kernels(self) -> bool:

@@ -27,8 +27,9 @@ def warm(report: Callable[[str], None]) -> None:
         raise UserError("there is no folder for compiled kernels that can be written. Set NUMBA_CACHE_DIR to one.")
 
     def announce() -> None:
+        if not was_cold:  # else another process has compiled some
+            report("compiling kernels for this machine ...")
         was_cold.append(True)
-        report("compiling kernels for this machine ...")
 
     has_all = kernels.precompile.fill_cache(announce)  # also if the folder is marked, since files may be damaged
     if not kernels.work():
