@@ -1,7 +1,7 @@
 """Products of integers of 16 bits in AMX's tile registers, for `product.py`; see `byte_tiles.py`.
 
 An integer is 256 times its upper byte, which is signed, plus its lower byte, which is unsigned. The four products of
-bytes are summed separately, exactly, so that the results are those of VNNI, in a fifth of its cycles.
+bytes are added exactly to three sums, so that the results are those of VNNI, in a fifth of its cycles.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
 _BYTE = ir.IntType(8)
 _LEFT, _RIGHT = 4, 6  # registers of the upper bytes of both sides; those of the lower bytes follow them
-# Of each sum: the first and second factor (0: upper bytes, 1: lower bytes), the instruction, which depends on their
-# signs, and the distance by which the sum is shifted.
-_PRODUCTS = ((0, 0, "tdpbssd", 16), (0, 1, "tdpbsud", 8), (1, 0, "tdpbusd", 8), (1, 1, "tdpbuud", 0))
-_SUMS = range(len(_PRODUCTS))
-_SIZE = len(_PRODUCTS) * TILE  # words of all sums
+_SHIFTS = (16, 8, 0)  # of the three sums
+# The sum, the factors (0: upper bytes, 1: lower bytes), and the instruction, which depends on their signs.
+_PRODUCTS = ((0, 0, 0, "tdpbssd"), (1, 0, 1, "tdpbsud"), (1, 1, 0, "tdpbusd"), (2, 1, 1, "tdpbuud"))
+_SIZE = len(_SHIFTS) * TILE  # words of all sums
 
 
 def half_tiles(whole: Tensor) -> Tensor:
@@ -47,7 +46,7 @@ def half_tiles(whole: Tensor) -> Tensor:
 def _sums_on_stack(typing):
     def code(context, builder, signature, values):
         with builder.goto_entry_block():
-            sums = builder.alloca(ir.ArrayType(FLOAT_VECTOR, 2 * _SIZE // LANES))
+            sums = builder.alloca(ir.ArrayType(FLOAT_VECTOR, _SIZE // LANES))
             sums.align = 4 * LANES
         return builder.ptrtoint(sums, LONG)
 
@@ -56,7 +55,7 @@ def _sums_on_stack(typing):
 
 @intrinsic
 def _multiply(typing, a, a_stride, tiles, depth, sums):
-    """Write the sums of up to sixteen rows by sixteen columns, int32 [4, 16, 16].
+    """Write the sums of up to sixteen rows by sixteen columns, int32 [3, 16, 16].
 
     Sizes are in 32-bit words. A row has `depth` words of upper bytes, then as many of lower bytes.
     """
@@ -68,7 +67,7 @@ def _multiply(typing, a, a_stride, tiles, depth, sums):
             emit(builder, name, _BYTE(register), pointer_to(builder, FLOAT, pointer, index), stride)
 
         row, line = builder.mul(a_stride, LONG(4)), LONG(4 * LANES)
-        for register in _SUMS:
+        for register in range(len(_SHIFTS)):
             emit(builder, "tilezero", _BYTE(register))
         with cgutils.for_range(builder, builder.udiv(depth, LONG(LANES))) as loop:
             word, tile = builder.mul(loop.index, LONG(LANES)), builder.mul(loop.index, LONG(2 * TILE))
@@ -76,9 +75,9 @@ def _multiply(typing, a, a_stride, tiles, depth, sums):
             move("tileloadd64", _RIGHT, tiles, tile, line)
             move("tileloadd64", _RIGHT + 1, tiles, builder.add(tile, LONG(TILE)), line)
             move("tileloadd64", _LEFT + 1, a, builder.add(word, depth), row)
-            for register, (left, right, name, _) in enumerate(_PRODUCTS):
+            for register, left, right, name in _PRODUCTS:
                 emit(builder, name, *map(_BYTE, (register, _LEFT + left, _RIGHT + right)))
-        for register in _SUMS:
+        for register in range(len(_SHIFTS)):
             move("tilestored64", register, sums, LONG(register * TILE), line)
         return context.get_dummy_value()
 
@@ -94,7 +93,7 @@ def _join_sums(typing, sums, index):
         sums, index = values
 
         joint = ir.Constant(INT_VECTOR, None)
-        for register, (_, _, _, distance) in enumerate(_PRODUCTS):
+        for register, distance in enumerate(_SHIFTS):
             pointer = pointer_to(builder, FLOAT, sums, builder.add(index, LONG(register * TILE)))
             value = builder.load(pointer, typ=INT_VECTOR, align=4)
             joint = builder.add(joint, builder.shl(value, ir.Constant(INT_VECTOR, [distance] * LANES)))
@@ -112,13 +111,10 @@ def multiply_halves_in_tiles(a, rows, tiles, depth, terms, n, width, out):
     """
     sums, words = _sums_on_stack(), 2 * depth  # of a row, and of a column
     configure_tiles(rows)
-    _multiply(a.start, a.stride, tiles, depth, sums)
     for c in range(0, width, LANES):
-        found = sums + c // LANES % 2 * _SIZE
-        if c + LANES < width:  # the next columns are multiplied while these sums are joined
-            _multiply(a.start, a.stride, tiles + (c + LANES) * words, depth, sums + (c // LANES + 1) % 2 * _SIZE)
+        _multiply(a.start, a.stride, tiles + c * words, depth, sums)
         bias, scale = load(terms, c), load(terms, n + c)
         for row in range(rows):
-            value = _join_sums(found, row * LANES)
+            value = _join_sums(sums, row * LANES)
             store(out.start, row * out.stride + c, multiply_add(value, scale * a.start[row * a.stride + words], bias))
     release_tiles()
