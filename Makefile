@@ -1,8 +1,7 @@
 # On a fresh machine, start with `make quickstart` or `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-# Python compiles a module when it is first imported; to compile all of them takes a minute.
-PIP := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt
+PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 CODE := setup.py src tests benchmarks examples docs
 # One process per core; each test computes on one thread.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal

@@ -153,6 +153,7 @@ def test_a_user_without_a_home_has_no_cache_of_their_own(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     monkeypatch.setattr(disk_cache, "_can_write", lambda place: False)
+    monkeypatch.setattr(disk_cache, "_has_files", lambda mark: False)  # neither has the package's folder
     assert disk_cache.folder.__wrapped__() is None
 
 

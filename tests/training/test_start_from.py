@@ -248,8 +248,8 @@ def test_the_default_budget(tmp_path):
     assert config.training.batch_tokens == 400
 
 
-@pytest.mark.parametrize("role", ["start_from", "teacher"])
-def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("role", "value"), [("start_from", POST_NORM), ("teachers", [POST_NORM])])
+def test_a_bundle_is_read_once(role, value, tmp_path, monkeypatch):
     """A separate loop that measures the speed must not read the bundle again."""
     loads, loaded = [], resolving.load_bundle
     monkeypatch.setattr(resolving, "load_bundle", lambda path: loads.append(path) or loaded(path))
@@ -258,8 +258,8 @@ def test_a_bundle_is_read_once(role, tmp_path, monkeypatch):
     request = dataclasses.replace(
         toy_request(tmp_path / "text", tmp_path / "run"),
         recipe=None,
-        settings=["training.minutes=0.05", *FURTHER[1:], *(TOY_SIZES if role == "teacher" else [])],
-        **{role: POST_NORM},
+        settings=["training.minutes=0.05", *FURTHER[1:], *(TOY_SIZES if role == "teachers" else [])],
+        **{role: value},
     )
     assert train(request, silent()).status == FINISHED
     assert loads == [POST_NORM]
@@ -272,7 +272,8 @@ def test_the_format_of_the_run_record(tmp_path):
     train(request, silent())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts.keys() == {
-        *("asked", "base", "config", "files", "prepared", "micro_batches", "ranks", "plan", "finished", "checksum")
+        *("asked", "base", "config", "files", "prepared", "micro_batches", "ranks", "plan", "finished", "checksum"),
+        "arithmetic",
     }
     assert facts["asked"].keys() == {"train", "valid", "languages", "recipe", "settings", "start from"}
     assert facts["plan"].keys() == {

@@ -191,7 +191,7 @@ def distil(
     minutes: Minutes = None,
     settings: Settings = None,
 ) -> None:
-    """Train a small, fast translator to imitate another, or an ensemble.
+    """Train a small, fast translator to imitate another.
 
     The student is trained on the teacher's translations of the training text (Kim and Rush 2016).
 
