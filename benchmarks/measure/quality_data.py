@@ -25,7 +25,7 @@ def names_of_test_sets(data: Path, languages: Sequence[str]) -> list[str]:
 
 
 def hold_out(files: Sequence[Path], count: int, folder: Path) -> dict[str, list[Path]]:
-    """Divide training text into what is trained on and what is held out.
+    """Divide training text into training pairs and held-out pairs.
 
     The held-out pairs are at equal distances through the text, so that they depend on nothing but `count`, and are the
     same for all languages. Pairs that share a side with one of them are in neither part.

@@ -61,7 +61,7 @@ def test_a_resumed_run_reports_what_changes_its_rounding(agree, monkeypatch):
     monkeypatch.setattr(kernels, "work", lambda: False)
     assert agree({}, *narrow) == [
         "training goes on with compiled kernels False instead of True, processor another instead of one, threads 1 "
-        "instead of 3; the weights will not equal those of an uninterrupted run"
+        "instead of 3; the weights will differ from those of an uninterrupted run"
     ]
     assert agree({}, *narrow) == []
 

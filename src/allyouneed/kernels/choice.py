@@ -1,8 +1,8 @@
 """Which products are faster on this processor: our own in fp32 or PyTorch's, bf16 or fp32; and whether bf16 uses AMX.
 
 The speed is measured once, which takes about a tenth of a second, and stored beside the compiled kernels, under the
-processor's name. A training run stores what it uses (`training/products.py`), since products round differently. By AMX,
-bf16 is always faster; by AVX512_BF16, it is twice as fast as fp32 on some processors and half as fast on others.
+processor's name. A training run stores what it uses (`training/products.py`), since products round differently.
+Products by AMX are used without measuring; those by AVX512_BF16 are faster than fp32 on some processors only.
 """
 
 from __future__ import annotations

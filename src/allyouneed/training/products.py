@@ -69,7 +69,7 @@ def _report_changes(record: RunRecord, found: dict[str, str], show: Callable[[st
         f"{name} {value} instead of {before[name]}" for name, value in found.items() if before.get(name, value) != value
     ]
     if changes and record.plans:
-        show(f"training goes on with {', '.join(changes)}; the weights will not equal those of an uninterrupted run")
+        show(f"training goes on with {', '.join(changes)}; the weights will differ from those of an uninterrupted run")
     if before != found:
         record.update(arithmetic=found)
 
