@@ -16,7 +16,12 @@ STATIC = Path(serving.__file__).parent / "static"
 
 
 def type_and_wait(page: playwright.Page, text: str) -> None:
-    with page.expect_response(lambda response: response.url.endswith("/api/translate") and response.ok):
+    """Type `text` letter by letter; on a slow machine, the beginning of it is translated first, and then all of it."""
+
+    def answers_all(response: playwright.Response) -> bool:
+        return response.url.endswith("/api/translate") and response.ok and response.request.post_data_json["q"] == text
+
+    with page.expect_response(answers_all):
         page.locator("#text").press_sequentially(text)
     playwright.expect(page.locator("#translation")).to_have_attribute("aria-busy", "false")
 
