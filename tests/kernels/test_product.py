@@ -13,6 +13,7 @@ from allyouneed.kernels.product import (
     Rows,
     _multiply_by_panel,
     _multiply_by_panels,
+    find_largest,
     halves_size,
     make_tile,
     multiply_halves,
@@ -21,9 +22,10 @@ from allyouneed.kernels.product import (
     pack_halves,
     round_row_to_halves,
     round_rows,
+    rounded_size,
     to_bytes,
 )
-from allyouneed.kernels.records import Floats
+from allyouneed.kernels.records import Floats, Longs
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 13, 100])
@@ -92,6 +94,30 @@ def test_results_in_tile_registers_are_identical(rows, depth, n):
             multiply_packed(a, each, mode, onto.clone()) for each in (matrix, matrix.replace(in_tiles=0))
         )
         assert torch.equal(found, expected)
+
+
+@kernel
+def run_find_largest(part, a: Floats, rows, matrix: Matrix, width, rounded: Floats, values: Floats, columns: Longs):
+    find_largest(round_rows(a, rows, matrix.depth, rounded), rows, matrix, width, values, columns)
+
+
+@pytest.mark.skipif(not (kernels.has_vnni() and has_byte_tiles()), reason="no AMX")
+@pytest.mark.parametrize("rows", [4, 17, 32, 50, 100])
+@pytest.mark.parametrize(("depth", "n"), [(64, 35), (128, 160), (256, 49)])
+def test_the_largest_products_in_tile_registers(rows, depth, n):
+    """Padding, which has the value 0, is ignored, and of equal values the first is found."""
+    torch.manual_seed(rows)
+    weight = torch.randn(n, depth)
+    weight[n // 2 :] = weight[: n - n // 2].clone()
+    a, matrix = torch.randn(rows, depth), pack(weight, torch.full((n,), -500.0), in_bytes=True)
+    products = multiply_packed(a, matrix)[:, :n]
+    values, columns = torch.full((rows,), -1e9), torch.full((rows,), -1)
+    values[1] = 0.0
+    run_find_largest(1, a, rows, matrix, n, torch.empty(rounded_size(rows, depth)), values, columns)
+    expected, expected_columns = products.numpy().max(1), products.numpy().argmax(1)
+    expected[1], expected_columns[1] = 0, -1  # what was there is larger
+    np.testing.assert_array_equal(values.numpy(), expected)
+    np.testing.assert_array_equal(columns.numpy(), expected_columns)
 
 
 @pytest.mark.parametrize("depth", [48, 64])

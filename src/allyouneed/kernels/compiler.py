@@ -7,7 +7,8 @@ which calls kernels only, does not need the results.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from llvmlite.binding import Linkage
 from numba import njit
@@ -17,6 +18,7 @@ from numba.core.compiler_machinery import PassManager
 from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
 from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _ENTRY = "cfunc."  # prefix of the name of the function that C calls
 
 
@@ -110,3 +112,17 @@ kernel_function = njit(pipeline_class=_PartCompiler)
 
 # The same for a longer function with several callers, which is compiled once instead of into each of them.
 separate_function = njit(pipeline_class=_SeparateCompiler)
+
+
+def named(name: str) -> Callable[[_Function], _Function]:
+    """Give a closure a unique name before it is compiled.
+
+    Numba's cache does not distinguish closures of the same function: kernels that were compiled in different processes
+    could call each other's closures if these had the same name.
+    """
+
+    def rename(function: _Function) -> _Function:
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    return rename

@@ -25,8 +25,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from allyouneed.kernels import LANES, Mode, has_vnni
-from allyouneed.kernels.byte_tiles import DEPTH, MIN_ROWS, has_byte_tiles, multiply_in_tiles
-from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.byte_tiles import (
+    DEPTH,
+    MIN_ROWS,
+    Largest,
+    Output,
+    find_largest_in_tiles,
+    has_byte_tiles,
+    multiply_in_tiles,
+)
+from allyouneed.kernels.compiler import kernel_function, named
 from allyouneed.kernels.half_tiles import half_tiles, multiply_halves_in_tiles
 from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, relu, splat
 from allyouneed.kernels.launch import kernel
@@ -294,25 +302,12 @@ def make_tile(rows: int, vectors: int, bits: int, vnni: bool | None = None):
     return tile
 
 
-def _compile_as(name: str):
-    """Compile a closure under a unique name.
-
-    Numba's cache does not distinguish closures of the same function: kernels that were compiled in different processes
-    could call each other's closures if these had the same name.
-    """
-
-    def decorate(function):
-        function.__name__ = function.__qualname__ = name
-        return kernel_function(function)
-
-    return decorate
-
-
 def _multiply_by_panel(vectors: int, bits: int):
     """Make the product of all rows with a panel: the tallest tiles first, then smaller ones."""
     tall, four, one = (make_tile(rows, vectors, bits) for rows in (_TALL, 4, 1))
 
-    @_compile_as(f"multiply_by_panel_{vectors}_{bits}")
+    @kernel_function
+    @named(f"multiply_by_panel_{vectors}_{bits}")
     def by_panel(a, rows, panel, depth, terms, n, out, mode):
         row, from_, to, a_stride, out_stride = 0, a.start, out.start, a.stride, out.stride
         while row + _TALL <= rows:
@@ -331,7 +326,8 @@ def _multiply_by_panel(vectors: int, bits: int):
 def _multiply_by_panels(bits: int):
     whole_panel, last_panel = _multiply_by_panel(_VECTORS, bits), _multiply_by_panel(1, bits)
 
-    @_compile_as(f"multiply_by_panels_{bits}")
+    @kernel_function
+    @named(f"multiply_by_panels_{bits}")
     def by_panels(a, rows, panels, depth, terms, n, width, out, mode):
         whole = width // PANEL * PANEL
         for column in range(0, whole, PANEL):
@@ -360,7 +356,8 @@ def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
         words = depth // 4
         a_rounded, panels = Rows(rounded, words + 1), matrix.panels + begin * words
         if matrix.in_tiles and rows >= MIN_ROWS:
-            multiply_in_tiles(a_rounded, rows, panels, words, terms, columns, width, out, mode)
+            to = Output(out.start, out.stride, mode)
+            multiply_in_tiles(a_rounded, rows, panels, words, terms, columns, width, to)
         else:
             _multiply_bytes(a_rounded, rows, panels, words, terms, columns, width, out, mode)
     else:
@@ -378,6 +375,18 @@ def multiply_halves(rounded, rows, matrix, begin, width, out):
             multiply_halves_in_tiles(a, min(LANES, rows - row), panels, words // 2, terms, columns, width, to)
     else:
         _multiply_halves(Rows(rounded, stride), rows, panels, words, terms, columns, width, out, Mode.SET)
+
+
+@kernel_function
+def find_largest(rounded, rows, matrix, width, values, columns):
+    """Replace the values of rows [rows] by their largest product with the first `width` columns, if that is larger.
+
+    The matrix is in tiles, and there are at least MIN_ROWS rows after `round_rows`. columns: of these products.
+    """
+    words, out = matrix.depth // 4, Largest(values, columns, width)
+    find_largest_in_tiles(
+        Rows(rounded, words + 1), rows, matrix.panels, words, matrix.terms, matrix.columns, matrix.columns, out
+    )
 
 
 @kernel_function

@@ -168,6 +168,25 @@ def test_int8_top_tokens_are_those_of_its_logits():
             np.testing.assert_allclose(found.end_log_p, expected.end_log_p, atol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [3, 23])  # few rows are not multiplied in tile registers
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_the_most_likely_token_without_scores(rows, in_bytes):
+    """Its logits are compared in registers; the winner may be forbidden, and padding is larger than all logits."""
+    model, source = model_of({"d_model": 64, "num_heads": 4, "output_bias": True}), sources(rows)
+    with torch.no_grad():
+        model.output.bias[[0, 1, 2]] = 1000
+        model.output.bias[3:] -= 500
+    engine = Engine(model, in_bytes)
+    first, second = engine.start(source), engine.start(source)
+    for seed in range(5):
+        tokens = np.random.default_rng(seed).integers(4, VOCAB_SIZE, rows)
+        logits = engine.decode_step(torch.from_numpy(tokens), first).clone()
+        found = engine.choose(tokens, second, 1, scores=False)
+        np.testing.assert_array_equal(found.tokens, top_tokens(logits, 1).tokens)
+        np.testing.assert_allclose(found.end_log_p, logits[:, EOS], rtol=1e-5)
+    assert len(np.unique(found.tokens)) > 1 or rows < 4
+
+
 def test_int8_is_refused_without_an_engine(vnni):
     with pytest.raises(UserError, match="AVX-512 VNNI"):
         engine_for(model_of({}).double(), "int8")

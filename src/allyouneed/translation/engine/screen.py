@@ -14,11 +14,14 @@ tail of ten thousand unlikely tokens is a tenth of the sum.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.amx import BLOCK
+from allyouneed.kernels.byte_tiles import MIN_ROWS, make_product_in_tiles, values_of
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import (
     Matrix,
@@ -126,32 +129,67 @@ def _dot(a, b, depth):
 
 
 @kernel_function
-def _collect(weights, screen, row, count, line, begin, width):
-    """Collect a row's candidates from the rounded logits [width] of the tokens that start at `begin`."""
+def _collect_vector(weights, screen, row, count, uppers, begin):
+    """Collect a row's candidates from the upper bounds of the logits of sixteen tokens that start at `begin`."""
     errors, padded, bounds = weights.errors, weights.matrix.columns, screen.bounds + row * count
+    length, lost, found = screen.lengths[2 * row], screen.lengths[2 * row + 1], screen.num_candidates[row]
     candidates = screen.candidates + row * _MAX_CANDIDATES
     upper_bounds = screen.upper_bounds + row * _MAX_CANDIDATES
-    length, lost, found = screen.lengths[2 * row], screen.lengths[2 * row + 1], screen.num_candidates[row]
-    limit = bounds[count - 1]
-    for j in range(0, width, LANES):
-        logits = load(line, j)
-        error = load(errors, begin + j) * length + load(errors, padded + begin + j) * lost
-        if found >= 0 and any_above(logits + error, limit):
-            store(line, j, logits + error)
-            for i in range(j, j + LANES):
-                upper = line[i]
-                if upper > limit and found >= 0:
-                    if found == _MAX_CANDIDATES:
-                        found = -1
-                    else:
-                        candidates[found] = begin + i
-                        upper_bounds[found] = upper
-                        found += 1
-                        error_of_token = errors[begin + i] * length + errors[padded + begin + i] * lost
-                        if upper - 2 * error_of_token > limit:
-                            _insert_bound(upper - 2 * error_of_token, bounds, count)
-                            limit = bounds[count - 1]
+    for i in range(LANES):
+        upper = uppers[i]
+        if upper > bounds[count - 1] and found >= 0:
+            if found == _MAX_CANDIDATES:
+                found = -1
+            else:
+                candidates[found] = begin + i
+                upper_bounds[found] = upper
+                found += 1
+                error_of_token = errors[begin + i] * length + errors[padded + begin + i] * lost
+                if upper - 2 * error_of_token > bounds[count - 1]:
+                    _insert_bound(upper - 2 * error_of_token, bounds, count)
     screen.num_candidates[row] = found
+
+
+@kernel_function
+def _collect(weights, screen, row, count, line, begin, width):
+    """Collect a row's candidates from the rounded logits [width] of the tokens that start at `begin`."""
+    errors, padded, last = weights.errors, weights.matrix.columns, (row + 1) * count - 1
+    length, lost = screen.lengths[2 * row], screen.lengths[2 * row + 1]
+    for j in range(0, width, LANES):
+        error = load(errors, begin + j) * length + load(errors, padded + begin + j) * lost
+        uppers = load(line, j) + error
+        if any_above(uppers, screen.bounds[last]):
+            store(line, j, uppers)
+            _collect_vector(weights, screen, row, count, line + j, begin + j)
+
+
+class _Screening(NamedTuple):
+    """Where candidates are collected, in compiled code; see `screen_top_tokens`."""
+
+    weights: ScreenWeights
+    screen: ScreenWorkspace
+    first: int  # row
+    top: int  # number of top tokens
+
+
+@kernel_function
+def _collect_block(block, terms, n, out):
+    """Collect candidates from a block of rounded logits, which never leave the registers unless one is a candidate."""
+    errors, padded, screen, count = out.weights.errors, out.weights.matrix.columns, out.screen, out.top
+    for c in range(0, block.columns, LANES):
+        bias, scale, token = load(terms, c), load(terms, n + c), block.column + c
+        lost_by_weight, weight = load(errors, token), load(errors, padded + token)
+        for i in range(block.rows):
+            row = out.first + block.row + i
+            error = lost_by_weight * screen.lengths[2 * row] + weight * screen.lengths[2 * row + 1]
+            uppers = values_of(block, i, c, bias, scale) + error
+            if any_above(uppers, screen.bounds[(row + 1) * count - 1]):
+                line = block.sums + (i * BLOCK + c)
+                store(line, 0, uppers)
+                _collect_vector(out.weights, screen, row, count, line, token)
+
+
+_collect_in_tiles = make_product_in_tiles("collect_in_tiles", _collect_block)
 
 
 @kernel_function
@@ -208,15 +246,38 @@ def _round_hidden(hidden, rows, matrix, with_scores, out):
 
 
 @kernel_function
+def _collect_in_chunks(model, top, work, weights, first, rows):
+    """Collect the candidates of rounded rows from their logits, with the sums of exponentials if scores are needed."""
+    screen, depth, count, padded = work.screen, model.d_model, top.count, weights.matrix.columns
+    hidden, logits = work.hidden + first * depth, work.logits + first * CHUNK_STRIDE
+    rounded, stride, block = screen.rounded + first * halves_size(depth), rounded_size(1, depth), rows
+    if top.with_scores:
+        stride, block = halves_size(depth), _BLOCK
+    for begin in range(0, padded, CHUNK):
+        width = min(CHUNK, padded - begin)
+        for begin_row in range(0, rows, block):
+            size, out = min(block, rows - begin_row), Rows(logits, CHUNK_STRIDE)
+            a, a_rounded = hidden + begin_row * depth, rounded + begin_row * stride
+            if top.with_scores:
+                multiply_halves(a_rounded, size, weights.matrix, begin, width, out)
+            else:
+                multiply_columns(a, a_rounded, size, weights.matrix, begin, width, out, Mode.SET)
+            for i in range(size):
+                row, line = first + begin_row + i, logits + i * CHUNK_STRIDE
+                if top.with_scores:
+                    _add_exponentials(screen, top, row, line, width)
+                _collect(weights, screen, row, count, line, begin, width)
+
+
+@kernel_function
 def screen_top_tokens(model, top, work, first, rows):
     """Find top tokens as `find_top_tokens` does; rows with `work.screen.is_exact` 0 still need it."""
     screen, depth, count, weights = work.screen, model.d_model, top.count, model.screen
     if top.with_scores:
         weights = model.fine_screen
-    hidden, logits, padded = work.hidden + first * depth, work.logits + first * CHUNK_STRIDE, weights.matrix.columns
+    hidden, padded = work.hidden + first * depth, weights.matrix.columns
     rounded = screen.rounded + first * halves_size(depth)
     stride, at_scale = _round_hidden(hidden, rows, weights.matrix, top.with_scores, rounded)
-    block = _BLOCK if top.with_scores else rows
     for row in range(first, first + rows):
         scale = rounded[(row - first) * stride + at_scale]
         length, lost = _lengths(hidden + (row - first) * depth, depth, scale)
@@ -232,20 +293,11 @@ def screen_top_tokens(model, top, work, first, rows):
             screen.bounds[j] = MASKED
             top.logits[j] = MASKED
             top.tokens[j] = 0
-    for begin in range(0, padded, CHUNK):
-        width = min(CHUNK, padded - begin)
-        for begin_row in range(0, rows, block):
-            size, out = min(block, rows - begin_row), Rows(logits, CHUNK_STRIDE)
-            a, a_rounded = hidden + begin_row * depth, rounded + begin_row * stride
-            if top.with_scores:
-                multiply_halves(a_rounded, size, weights.matrix, begin, width, out)
-            else:
-                multiply_columns(a, a_rounded, size, weights.matrix, begin, width, out, Mode.SET)
-            for i in range(size):
-                row, line = first + begin_row + i, logits + i * CHUNK_STRIDE
-                if top.with_scores:
-                    _add_exponentials(screen, top, row, line, width)
-                _collect(weights, screen, row, count, line, begin, width)
+    if weights.matrix.in_bytes and weights.matrix.in_tiles and rows >= MIN_ROWS:
+        matrix, words, out = weights.matrix, depth // 4, _Screening(weights, screen, first, count)
+        _collect_in_tiles(Rows(rounded, stride), rows, matrix.panels, words, matrix.terms, padded, padded, out)
+    else:
+        _collect_in_chunks(model, top, work, weights, first, rows)
     for row in range(first, first + rows):
         h = hidden + (row - first) * depth
         screen.is_exact[row] = min(1, screen.num_candidates[row] + 1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels.byte_tiles import MIN_ROWS
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.lanes import pad_to_lanes
-from allyouneed.kernels.product import Rows, multiply_columns, round_rows
+from allyouneed.kernels.product import PANEL, Rows, find_largest, multiply_columns, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, exp, log, reduce_max, reduce_sum
 from allyouneed.kernels.simd_memory import load
@@ -57,8 +58,8 @@ def _merge(top, row, line, begin, width):
 
 
 @kernel_function
-def find_top_tokens(model, top, work, part, first, count):
-    """Find the most likely next tokens of `count` rows of `work.hidden`, starting at row `first`."""
+def _find_in_chunks(model, top, work, part, first, count):
+    """Find top tokens as `find_top_tokens` does, by writing all logits."""
     vocab_size, d_model, end = model.vocab_size, model.d_model, model.end
     hidden, logits = work.hidden + first * d_model, work.logits + first * CHUNK_STRIDE
     rounded = round_rows(hidden, count, d_model, offset(work.rounded, part * work.rounded_size))
@@ -84,3 +85,33 @@ def find_top_tokens(model, top, work, part, first, count):
     if top.with_scores:
         for row in range(first, first + count):
             top.normalisers[row] = top.logits[row * top.count] + log(top.normalisers[row])
+
+
+@kernel_function
+def _find_one(model, top, work, part, first, count):
+    """Find the most likely next token of rows in bytes, without normalisers; its logits never leave the registers."""
+    depth, matrix, begin = model.d_model, model.output, model.end // PANEL * PANEL
+    hidden, logits = work.hidden + first * depth, work.logits + first * CHUNK_STRIDE
+    rounded = round_rows(hidden, count, depth, offset(work.rounded, part * work.rounded_size))
+    width, out = min(PANEL, matrix.columns - begin), Rows(logits, CHUNK_STRIDE)
+    multiply_columns(hidden, rounded, count, matrix, begin, width, out, Mode.SET)
+    for row in range(count):
+        top.end_logits[first + row] = logits[row * CHUNK_STRIDE + model.end - begin]
+        top.normalisers[first + row] = 0.0
+        top.logits[first + row] = MASKED
+        top.tokens[first + row] = 0
+    find_largest(rounded, count, matrix, model.vocab_size, top.logits + first, top.tokens + first)
+    for row in range(first, first + count):
+        for j in range(model.num_forbidden):
+            if top.tokens[row] == model.forbidden[j]:
+                _find_in_chunks(model, top, work, part, row, 1)
+                break
+
+
+@kernel_function
+def find_top_tokens(model, top, work, part, first, count):
+    """Find the most likely next tokens of `count` rows of `work.hidden`, starting at row `first`."""
+    if top.count == 1 and not top.with_scores and model.output.in_tiles and model.output.in_bytes and count >= MIN_ROWS:
+        _find_one(model, top, work, part, first, count)
+    else:
+        _find_in_chunks(model, top, work, part, first, count)
