@@ -90,6 +90,7 @@ def test_without_a_budget_each_point_is_visited_once(monkeypatch):
     assert [point.steps for point in measure_growth(0, {"depth": [1, 2]}, TOY)] == [1, 1]
 
 
+@pytest.mark.slow  # 13 measurements in processes of their own
 def test_all_sweeps_with_toy_sizes(monkeypatch, tmp_path):
     monkeypatch.setattr(growth, "run_worker", lambda module, request: growth_worker.measure_step(request))
     points = measure_growth(0, TOY_SWEEPS, TOY)

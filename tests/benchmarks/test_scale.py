@@ -1,5 +1,7 @@
 """The corpora and the table of `benchmarks/scale.py`."""
 
+import pytest
+
 from benchmarks import scale
 
 
@@ -21,6 +23,7 @@ def test_synthetic_pairs_are_parallel_and_reproducible():
     assert 10 < sum(len(source.split()) for source, _ in lines) / len(lines) < 18
 
 
+@pytest.mark.slow  # several processes
 def test_a_size_is_measured(tmp_path):
     facts = scale.measure(1000, tmp_path)
     assert 990 < facts["kept"] <= 1000

@@ -68,6 +68,7 @@ def test_synthetic_lengths_are_distributed_as_in_multi30k():
     assert np.corrcoef(source, target)[0, 1] == pytest.approx(0.86, abs=0.03)
 
 
+@pytest.mark.slow  # several processes
 def test_variants_alternate_and_a_failure_becomes_a_row():
     messages = []
     chosen = [Variant(DEFAULT, {"training": {"plain": True}}), Variant("wrong", {"training": {"batch_token": 1}})]

@@ -52,8 +52,16 @@ def violations(page) -> list[str]:
     return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
-@pytest.mark.parametrize("view", STEPS)
-@pytest.mark.parametrize(("scheme", "locale", "width"), [("light", "en-GB", 1280), ("dark", "ko-KR", 390)])
+SCHEMES = [("light", "en-GB", 1280), ("dark", "ko-KR", 390)]
+# Each view with one of the schemes; the others are slow.
+CASES = [
+    pytest.param(view, *scheme, marks=[pytest.mark.slow] if (number + other) % 2 else [])
+    for number, view in enumerate(STEPS)
+    for other, scheme in enumerate(SCHEMES)
+]
+
+
+@pytest.mark.parametrize(("view", "scheme", "locale", "width"), CASES)
 def test_explorer_has_no_violations(browser, path, view, scheme, locale, width):
     options = {"color_scheme": scheme, "locale": locale, "viewport": {"width": width, "height": 900}}
     with Page(browser, path, **options) as page:

@@ -31,8 +31,8 @@ def run(code: str, **environment: str) -> str:
     "environment",
     [
         {"NUMBA_CPU_NAME": "generic"},
-        {"NUMBA_CPU_NAME": "haswell"},
-        {"NUMBA_CPU_FEATURES": "+avx2,+fma"},
+        pytest.param({"NUMBA_CPU_NAME": "haswell"}, marks=pytest.mark.slow),
+        pytest.param({"NUMBA_CPU_FEATURES": "+avx2,+fma"}, marks=pytest.mark.slow),
         {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
     ],
     ids=str,

@@ -206,7 +206,13 @@ def read_until(server: subprocess.Popen, text: str) -> None:
         assert server.poll() is None
 
 
-@pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, {-signal.SIGTERM, 0}), (signal.SIGINT, {130})])
+@pytest.mark.parametrize(
+    ("number", "codes"),
+    [
+        (signal.SIGTERM, {-signal.SIGTERM, 0}),
+        pytest.param(signal.SIGINT, {130}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_process_ends_at_a_signal_although_a_model_thread_is_busy(misbehaving, number, codes):
     server, address = misbehaving
     with ThreadPoolExecutor(1) as clients:

@@ -221,6 +221,7 @@ def test_replanned_steps_are_repeated_exactly(tmp_path, monkeypatch):
     assert records(request.out, "train")[-1]["learning_rate"] == 0
 
 
+@pytest.mark.slow  # three processes
 def test_two_ranks_share_the_plans(tmp_path):
     request = timed_request(tmp_path, "training.minutes=0.03")
     train_in_two_ranks(request, tmp_path)

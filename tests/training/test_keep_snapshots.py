@@ -51,7 +51,7 @@ def test_initial_and_last_weights_are_kept(whole, toy_run):
         assert torch.equal(tensor, expected[name])
 
 
-@pytest.mark.parametrize("step", [1, 23, 39])
+@pytest.mark.parametrize("step", [23, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 39))])
 def test_a_crash_changes_no_snapshot(whole, tmp_path, monkeypatch, step):
     request = toy_request(tmp_path / "text", tmp_path / "run", [KEEP])
     with crashing_after(step, monkeypatch):
@@ -76,6 +76,7 @@ def test_a_resumed_run_deletes_snapshots_that_it_has_not_reached(tmp_path, monke
     assert kept(request.out).steps() == [0]
 
 
+@pytest.mark.slow  # three processes
 def test_only_the_first_rank_writes(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "run", [*EXACT, KEEP])
     train_in_two_ranks(request, tmp_path)

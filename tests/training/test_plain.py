@@ -191,8 +191,14 @@ def losses(settings: Sequence[str], number: int) -> list[float]:
     return [update(state, [batch(step)], config.training, plan, Ranks()).loss for step in range(number)]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
-@pytest.mark.parametrize("dropout", [0, 0.3])
+@pytest.mark.parametrize(
+    ("optimizer", "dropout"),
+    [
+        ("adam", 0),
+        ("muon", 0.3),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("adam", 0.3), ("muon", 0)]),
+    ],
+)
 def test_both_paths_learn_alike(optimizer, dropout):
     """Losses differ slightly by rounding and, with dropout, by different random numbers of the same distribution."""
     settings = [f"model.dropout={dropout}", f"training.optimizer={optimizer}", "training.steps=30"]

@@ -78,7 +78,7 @@ def crashing_after(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
             yield
 
 
-@pytest.mark.parametrize("step", [7, 13, 15, 16, 38])
+@pytest.mark.parametrize("step", [7, 16, *(pytest.param(step, marks=pytest.mark.slow) for step in (13, 15, 38))])
 def test_a_crash_between_checkpoints(toy_run, tmp_path, monkeypatch, step):
     request = toy_request(tmp_path / "text", tmp_path / "run", ["training.save_minutes=0.00001"] if step == 7 else [])
     with crashing_after(step, monkeypatch):

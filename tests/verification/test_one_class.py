@@ -21,7 +21,13 @@ def test_it_is_right():
     assert verification.pad_id == PAD  # found, since no attribute names it
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+# Each takes two seconds. `test_mistakes.py` has most of them too, in a model of several classes.
+CASES = [
+    pytest.param(mistake, marks=[pytest.mark.slow] if number % 4 else []) for number, mistake in enumerate(MISTAKES)
+]
+
+
+@pytest.mark.parametrize("mistake", CASES)
 def test_a_mistake_is_named_with_its_place(mistake):
     torch.manual_seed(0)
     verification = allyouneed.verify(OneClass(mistake), pad_id=PAD)
