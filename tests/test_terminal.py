@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -19,6 +20,7 @@ from allyouneed.terminal import (
     open_closed_streams,
     program,
     resume_hint,
+    say,
     text,
 )
 
@@ -27,6 +29,14 @@ def test_a_second_file_gets_the_option_repeated():
     assert expand_options(["translate", "--", "--test", "a", "b"]) == ["translate", "--", "--test", "a", "b"]
     assert expand_options(["--test", "a", "b", "c", "d"]) == ["--test", "a", "--test", "b", "c", "d"]
     assert expand_options(["--test", "-", "b"]) == ["--test", "-", "--test", "b"]
+
+
+def test_a_message_is_one_write(monkeypatch):
+    """A line that another thread writes cannot come between a message and the end of its line."""
+    writes: list[str] = []
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(write=writes.append, flush=lambda: None))
+    say("http://127.0.0.1:8000/")
+    assert writes == ["http://127.0.0.1:8000/\n"]
 
 
 def test_each_corpus_is_one_value():
@@ -95,6 +105,7 @@ def test_the_end_of_a_program_flushes_its_output_and_runs_what_is_registered(tmp
     program = f"""
 import atexit, weakref, typer
 from pathlib import Path
+from types import SimpleNamespace
 from allyouneed.errors import UserError
 from allyouneed.terminal import run_app
 app = typer.Typer(pretty_exceptions_enable=False)

@@ -159,9 +159,13 @@ def open_closed_streams() -> None:
 
 
 def say(line: str) -> None:
-    """Print a message to standard error, unbuffered; a terminal that was closed is ignored."""
+    """Print a message to standard error, unbuffered; a terminal that was closed is ignored.
+
+    `print` would write the end of the line by itself, so that a line of another thread could come between.
+    """
     with ignoring_closed_terminal():
-        print(line, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def program() -> str:

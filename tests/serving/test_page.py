@@ -19,7 +19,8 @@ def type_and_wait(page: playwright.Page, text: str) -> None:
     """Type `text` letter by letter; on a slow machine, the beginning of it is translated first, and then all of it."""
 
     def answers_all(response: playwright.Response) -> bool:
-        return response.url.endswith("/api/translate") and response.ok and response.request.post_data_json["q"] == text
+        is_answer = response.url.endswith("/api/translate") and response.ok
+        return is_answer and response.request.post_data_json["q"].endswith(text)
 
     with page.expect_response(answers_all):
         page.locator("#text").press_sequentially(text)
