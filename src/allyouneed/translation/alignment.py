@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+
+from allyouneed.data.batches import pad
+from allyouneed.data.tokens.tokenizer import BOS, EOS
+from allyouneed.errors import UserError
+from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
+
+if TYPE_CHECKING:
+    from allyouneed.translation.translator import Translator
+
+_MOST_WEIGHTS, _MOST_BESIDE_STAGES = 1 << 29, 1 << 27  # attention weights of a sentence pair; 512 MiB with stages
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,26 @@ class Attention:
     target_inputs: list[str]
     target_tokens: list[str]
     stages: dict[str, list[dict[str, np.ndarray]]] = field(default_factory=dict, repr=False, compare=False)
+
+
+def attention_of(translator: Translator, text: str, translation: str, stages: bool) -> Attention:
+    """Compute the attention of every head for a text and its translation; see `Translator.look`."""
+    tokenizer, device = translator.tokenizer, translator.device
+    source_ids = [*tokenizer.encode(text), EOS]
+    target_ids = [BOS, *tokenizer.target.encode(translation)]
+    translator.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
+    weights = translator.bundle.config.model.count_attention(len(source_ids), len(target_ids))
+    if weights > (_MOST_BESIDE_STAGES if stages else _MOST_WEIGHTS):
+        raise UserError(f"the text and its translation are too long: their attention has {weights:,} weights.")
+    recorder = AttentionRecorder(stages)
+    with torch.inference_mode():
+        translator.model(pad([source_ids]).to(device), pad([target_ids]).to(device), Probe((recorder,)))
+    layers = (recorder.encoder, recorder.decoder, recorder.cross)
+    encoder, decoder, cross = (np.stack([x[0].float().cpu().numpy() for x in kept]) for kept in layers)
+    seen = tokenizer.target.pieces(target_ids)
+    tokens = (tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
+    inside = {kind: recorder.arrays(kind, 0) for kind in KINDS}
+    return Attention(encoder, decoder, cross, *tokens, inside)
 
 
 def align(attention: Attention) -> list[tuple[int, int]]:

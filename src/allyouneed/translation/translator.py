@@ -16,12 +16,11 @@ import torch
 
 from allyouneed.bundle import Bundle
 from allyouneed.data.batches import pad
-from allyouneed.data.tokens.tokenizer import BOS, EOS, UNK
+from allyouneed.data.tokens.tokenizer import BOS, UNK
 from allyouneed.devices import choose_device
 from allyouneed.errors import UserError
 from allyouneed.files import as_paths
-from allyouneed.model.probe import KINDS, AttentionRecorder, Probe
-from allyouneed.translation.alignment import Attention, align
+from allyouneed.translation.alignment import Attention, align, attention_of
 from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.constraints import Constraints
 from allyouneed.translation.directions import directed, needs_target, refuse_without_code, zero_shot_remark
@@ -35,8 +34,6 @@ from allyouneed.translation.results import Alternative, Translation
 from allyouneed.translation.search import NEVER_GENERATED, Hypothesis, Model, RowContext, choose
 from allyouneed.translation.splitting import TextPart, TextSplitter
 from allyouneed.translation.workers import available_cores
-
-_MOST_WEIGHTS, _MOST_BESIDE_STAGES = 1 << 29, 1 << 27  # attention weights that `look` computes; 512 MiB with stages
 
 
 class Translator:
@@ -298,21 +295,7 @@ class Translator:
         """
         refuse_without_code(self.bundle, [text])
         target = self.translate([text])[0].text if translation is None else translation
-        source_ids = [*self.tokenizer.encode(text), EOS]
-        target_ids = [BOS, *self.tokenizer.target.encode(target)]
-        self.refuse_beyond_positions(max(len(source_ids), len(target_ids)), "the text or its translation")
-        weights = self.bundle.config.model.count_attention(len(source_ids), len(target_ids))
-        if weights > (_MOST_BESIDE_STAGES if stages else _MOST_WEIGHTS):
-            raise UserError(f"the text and its translation are too long: their attention has {weights:,} weights.")
-        recorder = AttentionRecorder(stages)
-        with torch.inference_mode():
-            self.model(pad([source_ids]).to(self.device), pad([target_ids]).to(self.device), Probe((recorder,)))
-        layers = (recorder.encoder, recorder.decoder, recorder.cross)
-        encoder, decoder, cross = (np.stack([x[0].float().cpu().numpy() for x in kept]) for kept in layers)
-        seen = self.tokenizer.target.pieces(target_ids)
-        tokens = (self.tokenizer.pieces(source_ids), seen, [*seen[1:], "</s>"])
-        inside = {kind: recorder.arrays(kind, 0) for kind in KINDS}
-        return Attention(encoder, decoder, cross, *tokens, inside)
+        return attention_of(self, text, target, stages)
 
     def align(self, source: str, target: str) -> list[tuple[int, int]]:
         """Align the words of a text and a translation by the decoder's attention; see `alignment.align`."""
