@@ -32,7 +32,7 @@ def test_a_second_file_gets_the_option_repeated():
 
 
 def test_a_message_is_one_write(monkeypatch):
-    """A line that another thread writes cannot come between a message and the end of its line."""
+    """Output of another thread cannot be inserted between a message and its newline."""
     writes: list[str] = []
     monkeypatch.setattr("sys.stderr", SimpleNamespace(write=writes.append, flush=lambda: None))
     say("http://127.0.0.1:8000/")
@@ -105,7 +105,6 @@ def test_the_end_of_a_program_flushes_its_output_and_runs_what_is_registered(tmp
     program = f"""
 import atexit, weakref, typer
 from pathlib import Path
-from types import SimpleNamespace
 from allyouneed.errors import UserError
 from allyouneed.terminal import run_app
 app = typer.Typer(pretty_exceptions_enable=False)

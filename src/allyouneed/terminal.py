@@ -161,7 +161,7 @@ def open_closed_streams() -> None:
 def say(line: str) -> None:
     """Print a message to standard error, unbuffered; a terminal that was closed is ignored.
 
-    `print` would write the end of the line by itself, so that a line of another thread could come between.
+    `print` writes the newline separately, so the output of another thread could be inserted before it.
     """
     with ignoring_closed_terminal():
         sys.stderr.write(f"{line}\n")

@@ -52,7 +52,6 @@ def test_verdicts():
     assert verdict(measured=0.10, paper=0.0, spread=0.01) == "differs, equal in the paper"
 
 
-@pytest.mark.slow  # many trainings; its parts are tested above
 def test_the_command_and_a_second_call_with_more_rows(tmp_path):
     request = toy_request(tmp_path / "text", tmp_path / "out")
     toy = [setting for setting in TOY if not setting.startswith("training.validate_every")]  # the rows fix it

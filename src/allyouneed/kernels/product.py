@@ -346,6 +346,12 @@ multiply_floats, _multiply_halves, _multiply_bytes = (_multiply_by_panels(bits) 
 
 
 @kernel_function
+def uses_byte_tiles(matrix, rows):
+    """Return whether this number of rows is multiplied by a matrix of bytes in tile registers."""
+    return matrix.in_bytes and matrix.in_tiles and rows >= MIN_ROWS
+
+
+@kernel_function
 def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
     """Multiply rows by `width` columns of a matrix, starting at column `begin`, a multiple of PANEL.
 
@@ -355,7 +361,7 @@ def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
     if rounded:
         words = depth // 4
         a_rounded, panels = Rows(rounded, words + 1), matrix.panels + begin * words
-        if matrix.in_tiles and rows >= MIN_ROWS:
+        if uses_byte_tiles(matrix, rows):
             to = Output(out.start, out.stride, mode)
             multiply_in_tiles(a_rounded, rows, panels, words, terms, columns, width, to)
         else:
@@ -381,7 +387,7 @@ def multiply_halves(rounded, rows, matrix, begin, width, out):
 def find_largest(rounded, rows, matrix, width, values, columns):
     """Replace the values of rows [rows] by their largest product with the first `width` columns, if that is larger.
 
-    The matrix is in tiles, and there are at least MIN_ROWS rows after `round_rows`. columns: of these products.
+    Only if `uses_byte_tiles`. rounded: rows after `round_rows`; columns: the columns of these products, int64 [rows].
     """
     words, out = matrix.depth // 4, Largest(values, columns, width)
     find_largest_in_tiles(

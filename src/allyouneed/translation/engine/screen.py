@@ -21,7 +21,7 @@ from torch import Tensor
 
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.amx import BLOCK
-from allyouneed.kernels.byte_tiles import MIN_ROWS, make_product_in_tiles, values_of
+from allyouneed.kernels.byte_tiles import make_product_in_tiles, values_of
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.product import (
     Matrix,
@@ -36,6 +36,7 @@ from allyouneed.kernels.product import (
     rounded_size,
     to_bytes,
     to_halves,
+    uses_byte_tiles,
 )
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import (
@@ -293,7 +294,7 @@ def screen_top_tokens(model, top, work, first, rows):
             screen.bounds[j] = MASKED
             top.logits[j] = MASKED
             top.tokens[j] = 0
-    if weights.matrix.in_bytes and weights.matrix.in_tiles and rows >= MIN_ROWS:
+    if uses_byte_tiles(weights.matrix, rows):
         matrix, words, out = weights.matrix, depth // 4, _Screening(weights, screen, first, count)
         _collect_in_tiles(Rows(rounded, stride), rows, matrix.panels, words, matrix.terms, padded, padded, out)
     else:

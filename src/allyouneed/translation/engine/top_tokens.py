@@ -1,12 +1,11 @@
-"""The most likely next tokens of every row, from logits computed in chunks that stay in the cache."""
+"""The most likely next tokens of every row, from logits that stay in registers, or in chunks in the cache."""
 
 from __future__ import annotations
 
 from allyouneed.kernels import LANES, MASKED, Mode
-from allyouneed.kernels.byte_tiles import MIN_ROWS
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.lanes import pad_to_lanes
-from allyouneed.kernels.product import PANEL, Rows, find_largest, multiply_columns, round_rows
+from allyouneed.kernels.product import PANEL, Rows, find_largest, multiply_columns, round_rows, uses_byte_tiles
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, exp, log, reduce_max, reduce_sum
 from allyouneed.kernels.simd_memory import load
@@ -111,7 +110,7 @@ def _find_one(model, top, work, part, first, count):
 @kernel_function
 def find_top_tokens(model, top, work, part, first, count):
     """Find the most likely next tokens of `count` rows of `work.hidden`, starting at row `first`."""
-    if top.count == 1 and not top.with_scores and model.output.in_tiles and model.output.in_bytes and count >= MIN_ROWS:
+    if top.count == 1 and not top.with_scores and uses_byte_tiles(model.output, count):
         _find_one(model, top, work, part, first, count)
     else:
         _find_in_chunks(model, top, work, part, first, count)
