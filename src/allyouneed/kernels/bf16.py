@@ -1,4 +1,4 @@
-"""Pairs of bf16 values, each in the 32 bits of a lane; see `lanes.py`."""
+"""Values in bf16 in memory, and pairs of them, each in the 32 bits of a lane; see `lanes.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.lanes import FLOAT_VECTOR, declare, lanes
+from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, declare, lanes
 from allyouneed.kernels.records import FLOAT, INT, LONG, Floats, pointer_to
 from allyouneed.kernels.simd_memory import read, row_starts, transposed
 
@@ -25,9 +25,43 @@ class _BFloat(ir.Type):
         return hash(_BFloat)
 
 
+_HALF = ir.IntType(16)  # the bits of a bf16 value are the upper half of those in fp32
+_HALF_VECTOR = ir.VectorType(_HALF, LANES)
 _BF16_VECTOR, _BF16_PAIRS = ir.VectorType(_BFloat(), LANES), ir.VectorType(_BFloat(), 2 * LANES)
 in_order = tuple(range(2 * LANES))  # orders of the values of two vectors in pairs
 line_by_line = tuple(each for lane in range(LANES) for each in (lane, lane + LANES))
+
+
+@intrinsic
+def load_bf16(typing, pointer, index):
+    """Return the sixteen bf16 values that begin at the value with an index."""
+
+    def code(context, builder, signature, values):
+        address = pointer_to(builder, _HALF, *values)
+        upper = builder.zext(builder.load(address, typ=_HALF_VECTOR, align=2), INT_VECTOR)
+        return builder.bitcast(builder.shl(upper, _all_lanes(16)), FLOAT_VECTOR)
+
+    return lanes(Floats, types.int64), code
+
+
+@intrinsic
+def store_bf16(typing, pointer, index, value):
+    """Write sixteen values in bf16, rounded to even, beginning at the value with an index; none may be NaN."""
+
+    def code(context, builder, signature, values):
+        pointer, index, value = values
+        bits = builder.bitcast(value, INT_VECTOR)
+        is_odd = builder.and_(builder.lshr(bits, _all_lanes(16)), _all_lanes(1))
+        rounded = builder.add(builder.add(bits, _all_lanes(0x7FFF)), is_odd)
+        upper = builder.trunc(builder.lshr(rounded, _all_lanes(16)), _HALF_VECTOR)
+        builder.store(upper, pointer_to(builder, _HALF, pointer, index), align=2)
+        return context.get_dummy_value()
+
+    return types.void(Floats, types.int64, lanes), code
+
+
+def _all_lanes(value):
+    return ir.Constant(INT_VECTOR, [value] * LANES)
 
 
 @intrinsic

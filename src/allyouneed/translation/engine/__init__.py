@@ -28,7 +28,7 @@ def engine_for(model: Model, compute_type: str = FLOAT32, memory: DraftMemory | 
 
     Args:
         model: The model to search with.
-        compute_type: "float32", or "int8" for matrices in 8 bits.
+        compute_type: "float32", or "int8" for matrices in 8 bits, and keys and values in bf16.
         memory: What drafts of translations are made from, if there is anything.
 
     Raises:

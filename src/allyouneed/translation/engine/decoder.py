@@ -10,25 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from allyouneed.kernels import LANES, MASKED, Mode
+from allyouneed.kernels import Mode
 from allyouneed.kernels.compiler import kernel_function
-from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
-from allyouneed.kernels.records import Floats, Longs, Record, address_of, floats_at
-from allyouneed.kernels.simd import (
-    broadcast,
-    exp,
-    maximum,
-    multiply_add,
-    reduce_max,
-    reduce_sum,
-    replace_four,
-    select_first,
-    sums_of_four,
-)
-from allyouneed.kernels.simd_memory import load, store
+from allyouneed.kernels.records import Floats, Longs, Record, address_of
 from allyouneed.translation.engine.layers import (
     embed_row,
     feed_forward,
@@ -36,16 +21,18 @@ from allyouneed.translation.engine.layers import (
     norm_sublayer,
     offset,
     project,
+    project_key_values,
     sublayer_input,
 )
+from allyouneed.translation.engine.row_attention import attend_row
 from allyouneed.translation.engine.screen import ScreenWorkspace
 
 
 class DecoderState(Record):
     """References to the sources and the previous positions, one row per hypothesis.
 
-    Rows are divided among parts, `part_rows` each. Keys and values of a position are fp32
-    [heads · d_k | heads · d_v] in each layer.
+    Rows are divided among parts, `part_rows` each. Keys and values of a position are [heads · d_k | heads · d_v] in
+    each layer, in fp32 or bf16, which takes `DecoderWeights.position_words` 32-bit words.
     """
 
     tokens: Longs  # [rows]: last token of each row
@@ -58,7 +45,7 @@ class DecoderState(Record):
     length: int  # number of positions before the next one
     steps: int  # number of new positions for which there is memory
     part_rows: int
-    key_values: Floats  # [parts, layers, part_rows, steps, heads · (d_k + d_v)]
+    key_values: Floats  # [parts, layers, part_rows, steps, position_words]
     encodings: Floats  # fp32 [steps, d_model]
 
 
@@ -70,6 +57,7 @@ class Workspace(Record):
     query: Floats  # fp32 [rows, heads · d_k]
     mixed: Floats  # fp32 [rows, heads · d_v]
     inner: Floats  # fp32 [rows, d_ff]
+    projected: Floats | None  # fp32 [rows, heads · (d_k + d_v)]: keys and values before they are rounded to bf16
     scores: Floats  # fp32 [parts, heads · scores_size]: attention scores of a row
     scores_size: int
     addresses: Longs  # [parts, scores_size]: addresses of a row's keys and values in a layer
@@ -96,9 +84,9 @@ class Step(NamedTuple):
 @kernel_function
 def begin_step(model, state, part, number, first, count):
     """Return a part's next position, and append it to the address lists of `count` rows, starting at `first`."""
-    length, row_stride = state.length + number + 1, state.steps * model.heads * (model.d_k + model.d_v)
+    length, row_stride = state.length + number + 1, state.steps * model.position_words
     layer_stride = state.part_rows * row_stride
-    key_values = state.key_values + part * model.num_layers * layer_stride + number * (row_stride // state.steps)
+    key_values = state.key_values + part * model.num_layers * layer_stride + number * model.position_words
     for row in range(count):
         state.seen[(first + row) * state.seen_stride + length - 1] = address_of(key_values + row * row_stride)
     return Step(state.encodings + number * model.d_model, key_values, row_stride, layer_stride, length, 0)
@@ -107,7 +95,7 @@ def begin_step(model, state, part, number, first, count):
 @kernel_function
 def begin_sequence(model, state, number):
     """Return the next position of the only hypothesis, and append it and all later positions to its address list."""
-    length, size = state.length + number + 1, model.heads * (model.d_k + model.d_v)
+    length, size = state.length + number + 1, model.position_words
     key_values = state.key_values + number * size
     for later in range(state.steps - number):
         state.seen[length - 1 + later] = address_of(key_values + later * size)
@@ -120,7 +108,7 @@ def _attend_to_target(model, state, row, layer, query, length, scores, addresses
     seen = state.seen + row * state.seen_stride
     for j in range(length):
         addresses[j] = seen[j] + layer * state.strides[j]
-    _attend_row(model, query, addresses, length, scores, out)
+    attend_row(model, query, addresses, length, scores, out)
 
 
 @kernel_function
@@ -128,71 +116,8 @@ def _attend_to_source(model, state, row, layer, query, scores, addresses, out):
     """Attend with a row's query to its source."""
     first, length = state.sources[row] + layer * state.source_stride, state.source_lengths[row]
     for j in range(length):
-        addresses[j] = first + j * 4 * model.heads * (model.d_k + model.d_v)
-    _attend_row(model, query, addresses, length, scores, out)
-
-
-@kernel_function
-def _attend_row(model, query, addresses, count, scores, out):
-    """Attend with one query to the keys and values at `count` addresses (equation 1).
-
-    Each of the three parts processes all heads, whose long chains of operations the processor thereby overlaps.
-    """
-    heads, d_k, d_v, padded = model.heads, model.d_k, model.d_v, pad_to_lanes(count)
-    scale = model.attention_scale
-    for head in range(heads):
-        for begin in range(0, count, LANES):
-            found = broadcast(MASKED)
-            for j in range(begin, min(begin + LANES, count), 4):
-                four = _four_products(query, addresses, j, count - 1, head * d_k, (head + 1) * d_k)
-                found = replace_four(found, j - begin, four * scale)
-            store(scores, head * padded + begin, found)
-    for head in range(heads):
-        _softmax(scores + head * padded, count)
-    for head in range(heads):
-        weights, begin, end = scores + head * padded, heads * d_k + head * d_v, heads * d_k + (head + 1) * d_v
-        for c in range(begin, end - LANES, 2 * LANES):
-            first = second = broadcast(0.0)
-            for j in range(count):
-                values, weight = floats_at(addresses[j]) + c, broadcast(weights[j])
-                first = multiply_add(weight, load(values, 0), first)
-                second = multiply_add(weight, load(values, LANES), second)
-            store(out, c - heads * d_k, first)
-            store(out, c - heads * d_k + LANES, second)
-        if d_v // LANES % 2:
-            mixture = broadcast(0.0)
-            for j in range(count):
-                mixture = multiply_add(broadcast(weights[j]), load(floats_at(addresses[j]), end - LANES), mixture)
-            store(out, end - LANES - heads * d_k, mixture)
-
-
-@kernel_function
-def _softmax(scores, count):
-    """Replace scores [count] by their softmax; the lanes after them become 0."""
-    top, summed = load(scores, 0), broadcast(0.0)
-    for j in range(LANES, count, LANES):
-        top = maximum(top, load(scores, j))
-    highest = reduce_max(top)
-    for j in range(0, count, LANES):
-        weights = select_first(count - j, exp(load(scores, j) - highest), broadcast(0.0))
-        store(scores, j, weights)
-        summed = summed + weights
-    share = np.float32(1) / reduce_sum(summed)
-    for j in range(0, count, LANES):
-        store(scores, j, load(scores, j) * share)
-
-
-@kernel_function
-def _four_products(query, addresses, j, last, begin, end):
-    """Multiply columns of a query by the keys `j` to `j + 3`; keys after `last` are replaced by the last one."""
-    a, b = floats_at(addresses[j]), floats_at(addresses[min(j + 1, last)])
-    c, d = floats_at(addresses[min(j + 2, last)]), floats_at(addresses[min(j + 3, last)])
-    sum_a = sum_b = sum_c = sum_d = broadcast(0.0)
-    for column in range(begin, end, LANES):
-        q = load(query, column)
-        sum_a, sum_b = multiply_add(q, load(a, column), sum_a), multiply_add(q, load(b, column), sum_b)
-        sum_c, sum_d = multiply_add(q, load(c, column), sum_c), multiply_add(q, load(d, column), sum_d)
-    return sums_of_four(sum_a, sum_b, sum_c, sum_d)
+        addresses[j] = first + j * 4 * model.position_words
+    attend_row(model, query, addresses, length, scores, out)
 
 
 @kernel_function
@@ -201,6 +126,7 @@ def advance(model, state, work, part, first, count, step):
     d_model, queries, values = model.d_model, model.heads * model.d_k, model.heads * model.d_v
     x, normed = work.hidden + first * d_model, work.normed + first * d_model
     query, mixed, inner = work.query + first * queries, work.mixed + first * values, work.inner + first * model.d_ff
+    projected = offset(work.projected, first * (queries + values))
     scores, addresses = work.scores + part * model.heads * work.scores_size, work.addresses + part * work.scores_size
     rounded = offset(work.rounded, part * work.rounded_size)
     for row in range(count):
@@ -214,7 +140,7 @@ def advance(model, state, work, part, first, count, step):
         a_rounded = round_rows(a, count, d_model, rounded)
         multiply_rows(a, a_rounded, count, layer.query, Rows(query, queries), Mode.SET)
         key_values = Rows(step.key_values + number * step.layer_stride, step.row_stride)
-        multiply_rows(a, a_rounded, count, layer.key_value, key_values, Mode.SET)
+        project_key_values(a, a_rounded, count, layer.key_value, projected, key_values)
         for row in range(count):
             q, to, later = query + row * queries, mixed + row * values, row * step.is_sequence
             hypothesis, length = first + row - later, step.length + later

@@ -9,7 +9,7 @@ from allyouneed.kernels import Mode
 from allyouneed.kernels.attention import Inputs, attend_sequence
 from allyouneed.kernels.attention_rows import Span
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.product import Rows, multiply_rows, round_rows
+from allyouneed.kernels.product import Rows, round_rows
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.translation.engine.layers import (
     embed_row,
@@ -18,6 +18,7 @@ from allyouneed.translation.engine.layers import (
     norm_sublayer,
     offset,
     project,
+    project_key_values,
     sublayer_input,
 )
 from allyouneed.translation.engine.weights import EncoderWeights
@@ -32,7 +33,8 @@ class SourceBatch(Record):
     ids: Longs  # [tokens]
     positions: Longs  # [tokens], position in the sentence
     encodings: Floats  # fp32 [positions, d_model]
-    memory: Floats  # fp32 [decoder layers, tokens, heads · (d_k + d_v) of the decoder]
+    memory: Floats  # [decoder layers, tokens, position_words of the decoder]
+    memory_words: int  # `DecoderWeights.position_words`
 
 
 class EncoderWorkspace(Record):
@@ -45,6 +47,7 @@ class EncoderWorkspace(Record):
     log_normalisers: Floats  # fp32 [rows, heads]
     inner: Floats  # fp32 [rows, d_ff]
     scratch: Floats  # fp32 [parts, d_k + 4, longest sentence]
+    key_values: Floats | None  # fp32 [rows, heads · (d_k + d_v) of the decoder]: before they are rounded to bf16
     rounded: Floats | None  # [parts, rounded_size]: rows in bytes
     rounded_size: int
     part_rows: int
@@ -56,12 +59,13 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
     first_sentence, last_sentence = batch.groups[group], batch.groups[group + 1]
     begin, first, d_model = batch.starts[first_sentence], group * work.part_rows, model.d_model
     count = batch.starts[last_sentence] - begin
-    attention, columns, tokens = work.attention, model.memory[0].columns, batch.starts[batch.sentences]
+    attention, words, tokens = work.attention, batch.memory_words, batch.starts[batch.sentences]
     x, normed = work.x + first * d_model, work.normed + first * d_model
     projected = attention.queries + first * attention.query_stride
     mixed, inner = work.mixed + first * model.heads * model.d_v, work.inner + first * model.d_ff
     scratch = work.scratch + group * (model.d_k + 4) * attention.max_keys
     rounded = offset(work.rounded, group * work.rounded_size)
+    key_values = offset(work.key_values, first * model.memory[0].columns)
     for row in range(count):
         encoding = batch.encodings + batch.positions[begin + row] * d_model
         embed_row(model, batch.ids[begin + row], encoding, x + row * d_model)
@@ -82,5 +86,5 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
         norm_rows(x, count, d_model, model.last_norm, x)
     x_rounded = round_rows(x, count, d_model, rounded)
     for number in range(model.num_memories):
-        memory = batch.memory + (number * tokens + begin) * columns
-        multiply_rows(x, x_rounded, count, model.memory[number], Rows(memory, columns), Mode.SET)
+        memory = Rows(batch.memory + (number * tokens + begin) * words, words)
+        project_key_values(x, x_rounded, count, model.memory[number], key_values, memory)

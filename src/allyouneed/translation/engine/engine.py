@@ -44,6 +44,7 @@ class Engine:
     Args:
         model: An fp32 model on the CPU; see `engine_for` for its sizes.
         in_bytes: Round all matrices to 8 bits, with one scale per column, and their inputs, with one scale per row.
+            Keys and values are kept in bf16.
         memory: What drafts of translations are made from, if there is anything.
     """
 
@@ -51,7 +52,6 @@ class Engine:
         self.model, self.in_bytes = model, in_bytes
         self.drafts = Drafts(memory) if memory else None
         self.encoder, self.decoder = encoder_weights(model, in_bytes), decoder_weights(model, in_bytes)
-        self._key_value_size = self.decoder.heads * (self.decoder.d_k + self.decoder.d_v)  # of a position in a layer
 
     @torch.inference_mode()
     def start(self, source_ids: Tensor) -> EngineCache:
@@ -63,7 +63,7 @@ class Engine:
         longest = int(lengths.max(initial=0))
         groups = np.append(np.unique(starts[:-1] // PART, return_index=True)[1], len(ids))
         part_rows = int(np.diff(starts[groups]).max(initial=0))
-        memory = torch.empty(self.decoder.num_layers, int(starts[-1]), self._key_value_size)
+        memory = torch.empty(self.decoder.num_layers, int(starts[-1]), self.decoder.position_words)
         batch = SourceBatch(
             groups=groups,
             starts=starts,
@@ -72,6 +72,7 @@ class Engine:
             positions=np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[is_token],
             encodings=pad_width(self.model.source_embedding.position_encodings(0, longest)),
             memory=memory,
+            memory_words=self.decoder.position_words,
         )
         encode(len(groups) - 1, self.encoder, batch, self._encoder_workspace(len(groups) - 1, part_rows, longest))
         return EngineCache(memory, starts)
@@ -138,7 +139,7 @@ class Engine:
 
     def decoder_state(self, tokens: np.ndarray, cache: EngineCache, parts: tuple[int, int], steps: int) -> DecoderState:
         """Prepare `steps` more positions; parts: the number of parts, and of rows in each."""
-        begin, sizes = cache.length, (self.decoder.num_layers, parts[1], steps, self._key_value_size)
+        begin, sizes = cache.length, (self.decoder.num_layers, parts[1], steps, self.decoder.position_words)
         key_values = cache.append(steps, (parts[0], *sizes))
         return DecoderState(
             tokens=tokens,
@@ -172,6 +173,7 @@ class Engine:
             query=_floats(rows, model.heads * model.d_k),
             mixed=_floats(rows, model.heads * model.d_v),
             inner=_floats(rows, model.d_ff),
+            projected=self._unrounded(rows),
             scores=_floats(parts[0] * model.heads, scores_size),
             scores_size=scores_size,
             addresses=np.empty((parts[0], scores_size), dtype=np.int64),
@@ -208,8 +210,14 @@ class Engine:
             inner=_floats(rows, model.d_ff),
             scratch=_floats(parts, (model.d_k + 4) * max_keys),
             part_rows=part_rows,
+            key_values=self._unrounded(rows),
             **self._rounded(parts, part_rows),
         )
+
+    def _unrounded(self, rows: int) -> np.ndarray | None:
+        """Allocate memory for keys and values before they are rounded to bf16."""
+        model = self.decoder
+        return _floats(rows, model.heads * (model.d_k + model.d_v)) if model.in_bf16 else None
 
     def _rounded(self, parts: int, part_rows: int) -> dict[str, Any]:
         """Allocate memory for the widest rows of each part in bytes."""

@@ -12,7 +12,7 @@ class EngineCache:
     """Keys and values of the sources and of previous positions, and each row's addresses of its own keys and values.
 
     Args:
-        memory: fp32 [layers, tokens, heads · (d_k + d_v)]: keys and values of the sources, without padding.
+        memory: 32-bit words [layers, tokens, position_words]: keys and values of the sources, without padding.
         starts: int64 [sentences + 1], first token of each sentence.
 
     Attributes:
@@ -55,7 +55,7 @@ class EngineCache:
         self.sources, self.source_lengths = self.sources[sentences], self.source_lengths[sentences]
 
     def append(self, positions: int, shape: tuple[int, ...]) -> np.ndarray:
-        """Append positions, and allocate their keys and values, fp32 [parts, layers, rows, positions, width]."""
+        """Append positions, and allocate words for their keys and values [parts, layers, rows, positions, words]."""
         missing = self.length + positions - self.seen.shape[1]
         if missing > 0:
             more = np.empty((len(self.seen), max(missing, self.seen.shape[1])), dtype=np.int64)

@@ -6,6 +6,7 @@ import math
 
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.activations import activate
+from allyouneed.kernels.bf16 import store_bf16
 from allyouneed.kernels.compiler import kernel_function, separate_function
 from allyouneed.kernels.product import Rows, multiply_rows, round_rows
 from allyouneed.kernels.simd import broadcast, multiply_add, reduce_sum, select_first
@@ -64,6 +65,22 @@ def project(a, rows, matrix, rounded, out, mode):
     """Multiply contiguous rows by a matrix; rounded: memory for the rows in bytes, or null."""
     a_rounded = round_rows(a, rows, matrix.depth, rounded)
     multiply_rows(a, a_rounded, rows, matrix, Rows(out, matrix.columns), mode)
+
+
+@kernel_function
+def project_key_values(a, a_rounded, rows, matrix, projected, out):
+    """Multiply contiguous rows by a matrix, and write the keys and values to the `Rows` out, in fp32 or in bf16.
+
+    a_rounded: as in `multiply_columns`; projected: memory for them in fp32 [rows, columns], or null if out is fp32.
+    """
+    columns = matrix.columns
+    if projected:
+        multiply_rows(a, a_rounded, rows, matrix, Rows(projected, columns), Mode.SET)
+        for row in range(rows):
+            for c in range(0, columns, LANES):
+                store_bf16(out.start + row * out.stride, c, load(projected, row * columns + c))
+    else:
+        multiply_rows(a, a_rounded, rows, matrix, out, Mode.SET)
 
 
 @kernel_function

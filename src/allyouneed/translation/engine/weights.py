@@ -105,6 +105,8 @@ class DecoderWeights(Record):
     d_k: int
     d_v: int
     attention_scale: float  # 1 / √d_k
+    in_bf16: int  # whether keys and values are kept in bf16 instead of fp32
+    position_words: int  # 32-bit words of the keys and values of a position in a layer
     vocab_size: int
     output: Matrix  # [d_model, vocabulary]
     forbidden: Longs  # tokens that are never generated
@@ -131,10 +133,12 @@ def encoder_weights(model: Transformer, in_bytes: bool) -> EncoderWeights:
 
 
 def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
-    """Pack the decoder's weights; in_bytes: matrices in 8 bits."""
+    """Pack the decoder's weights; in_bytes: matrices in 8 bits, keys and values in bf16."""
     layers, output, bias = model.decoder.layers, pad_width(model.output.weight.detach()), bias_of(model.output)
     bias[NEVER_GENERATED] = kernels.MASKED
     screened = kernels.has_vnni() and not in_bytes
+    sizes = _sizes(layers[0])
+    width = sizes["heads"] * (sizes["d_k"] + sizes["d_v"])
     return DecoderWeights(
         layers=DecoderLayerWeights.array([_decoder_layer(layer, in_bytes) for layer in layers]),
         num_layers=len(layers),
@@ -149,7 +153,9 @@ def decoder_weights(model: Transformer, in_bytes: bool) -> DecoderWeights:
         end=EOS,
         screen=screen_weights(output, bias, 8) if screened else None,
         fine_screen=screen_weights(output, bias, 16) if screened else None,
-        **_sizes(layers[0]),
+        in_bf16=in_bytes,
+        position_words=width // 2 if in_bytes else width,
+        **sizes,
     )
 
 
