@@ -24,7 +24,8 @@ from allyouneed.kernels.attention_backward import attend_backward
 from allyouneed.kernels.dropout import drop
 from allyouneed.kernels.loss import TokenLoss
 from allyouneed.kernels.matmul import matmul
-from allyouneed.kernels.product import multiply_packed, pack
+from allyouneed.kernels.packed_matrix import pack
+from allyouneed.kernels.product import multiply_packed
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.engine import Engine
 from allyouneed.translation.engine.screen import screen_weights

@@ -7,7 +7,7 @@ from allyouneed import kernels
 from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.loss import _TOKENS, TokenLoss, lay_out
 from allyouneed.kernels.loss_amx import AmxTokenLoss
-from allyouneed.kernels.product import panels
+from allyouneed.kernels.packed_matrix import panels
 
 PARTS = 0.4, 0.1 / 1000, 0.5  # certain, uniform and share of the target distribution
 

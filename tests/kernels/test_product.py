@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ pytest.importorskip("numba")
 from allyouneed import kernels
 from allyouneed.kernels import Mode
 from allyouneed.kernels.byte_tiles import has_byte_tiles
+from allyouneed.kernels.digit_tiles import to_digits
 from allyouneed.kernels.launch import kernel
+from allyouneed.kernels.packed_matrix import Matrix, pack, pack_fastest, pack_halves, to_bytes
 from allyouneed.kernels.product import (
-    Matrix,
     Rows,
     _multiply_by_panel,
     _multiply_by_panels,
@@ -18,12 +21,9 @@ from allyouneed.kernels.product import (
     make_tile,
     multiply_halves,
     multiply_packed,
-    pack,
-    pack_halves,
     round_row_to_halves,
     round_rows,
     rounded_size,
-    to_bytes,
 )
 from allyouneed.kernels.records import Floats, Longs
 
@@ -74,7 +74,7 @@ def test_results_without_vnni_are_identical():
 
     @kernel
     def run(part, a: Floats, rounded: Floats, matrix: Matrix, out: Floats):
-        round_rows(a, 4, 64, rounded)
+        round_rows(a, 4, matrix, rounded)
         tile(rounded, 17, matrix.panels, 16, matrix.terms, 16, out, 16, Mode.SET)
 
     run(1, a, rounded, matrix, out)
@@ -98,7 +98,7 @@ def test_results_in_tile_registers_are_identical(rows, depth, n):
 
 @kernel
 def run_find_largest(part, a: Floats, rows, matrix: Matrix, width, rounded: Floats, values: Floats, columns: Longs):
-    find_largest(round_rows(a, rows, matrix.depth, rounded), rows, matrix, width, values, columns)
+    find_largest(round_rows(a, rows, matrix, rounded), rows, matrix, width, values, columns)
 
 
 @pytest.mark.skipif(not (kernels.has_vnni() and has_byte_tiles()), reason="no AMX")
@@ -123,7 +123,7 @@ def test_the_largest_products_in_tile_registers(rows, depth, n):
 @pytest.mark.parametrize("depth", [48, 64])
 def test_tile_registers_need_whole_rows(depth, monkeypatch):
     for needed in ("has_vnni", "has_byte_tiles"):
-        monkeypatch.setattr(f"allyouneed.kernels.product.{needed}", lambda: True)
+        monkeypatch.setattr(f"allyouneed.kernels.packed_matrix.{needed}", lambda: True)
     matrix = pack(torch.randn(16, depth), torch.randn(16), in_bytes=True)
     assert matrix.in_tiles == (depth == 64)
     assert not pack(torch.randn(16, depth), torch.randn(16)).in_tiles
@@ -189,7 +189,7 @@ def test_halves_in_tile_registers_are_identical(rows, depth, n, monkeypatch):
     weight[rows : 2 * rows] = torch.from_numpy(-a)[: max(0, n - rows)]
     bias, found = torch.from_numpy(random.normal(size=n).astype(np.float32)), []
     for in_tiles in (True, False):
-        monkeypatch.setattr("allyouneed.kernels.product.has_byte_tiles", lambda in_tiles=in_tiles: in_tiles)
+        monkeypatch.setattr("allyouneed.kernels.packed_matrix.has_byte_tiles", lambda in_tiles=in_tiles: in_tiles)
         matrix, out = pack_halves(weight, bias), np.empty((rows, n), dtype=np.float32)
         assert matrix.in_tiles == in_tiles
         _halves_kernel(1, a, rows, matrix, out, np.empty((rows, halves_size(depth)), dtype=np.float32))
@@ -210,3 +210,70 @@ def test_integers_without_vnni():
 
     run(1, rounded, matrix, found)
     assert torch.equal(found, expected)
+
+
+digits = pytest.mark.skipif(not (kernels.has_vnni() and has_byte_tiles()), reason="this processor has no AMX")
+
+
+@digits
+@pytest.mark.parametrize("rows", [1, 2, 16, 17, 47, 48, 49, 100])
+@pytest.mark.parametrize(("depth", "n"), [(64, 35), (128, 160), (512, 48)])
+def test_products_of_digits_are_as_accurate_as_in_fp32(rows, depth, n):
+    torch.manual_seed(rows)
+    a, weight, bias = torch.randn(rows, depth) * 10, torch.randn(n, depth), torch.randn(n)
+    weight[0] *= 1e-4
+    a[-1] *= 1e6
+    matrix, onto = pack_fastest(weight, bias), torch.randn(rows, n)
+    assert matrix.in_digits
+    exact = a.double() @ weight.double().T + bias.double()
+    padded = torch.nn.functional.pad(onto, (0, matrix.columns - n))
+    lengths = a.double().norm(dim=1)[:, None] * weight.double().norm(dim=1) + exact.abs() + 1
+    for mode, expected in ((Mode.SET, exact), (Mode.RELU, exact.relu()), (Mode.ADD, exact + onto.double())):
+        found = multiply_packed(a, matrix, mode, padded.clone())[:, :n]
+        in_fp32 = multiply_packed(a, pack(weight, bias), mode, padded.clone())[:, :n]
+        errors, usual = ((each - expected).abs() / lengths for each in (found, in_fp32))
+        assert errors.max() < 3e-7
+        assert errors.square().mean() < 9 * usual.square().mean()  # three times the usual error
+
+
+@digits
+def test_digits_of_extreme_rows():
+    torch.manual_seed(0)
+    weight, a = torch.randn(32, 64), torch.randn(40, 64)
+    weight[0], a[0] = 0, 0
+    a[1], a[2], a[3] = 1, -1, torch.linspace(-1e-38, 1e-38, 64)
+    a[5, 7], a[6, 8], a[7, 9] = math.nan, math.inf, -math.inf
+    found = multiply_packed(a, pack_fastest(weight, torch.zeros(32)))
+    assert found[5:8].isnan().all()  # and no other row
+    kept = [row for row in range(40) if row not in (5, 6, 7)]
+    expected = (a.double() @ weight.double().T).float()
+    torch.testing.assert_close(found[kept], expected[kept], rtol=1e-5, atol=1e-4)
+    assert not found[0].any()
+    assert not found[kept, 0].any()
+
+
+@digits
+def test_rows_in_digits_do_not_depend_on_other_rows():
+    torch.manual_seed(1)
+    a, matrix = torch.randn(101, 128), pack_fastest(torch.randn(80, 128), torch.randn(80))
+    whole = multiply_packed(a, matrix)
+    assert all(torch.equal(multiply_packed(a[row : row + 1].clone(), matrix)[0], whole[row]) for row in range(101))
+    assert all(torch.equal(multiply_packed(a[:rows].clone(), matrix), whole[:rows]) for rows in range(1, 101))
+
+
+def test_weights_in_digits():
+    torch.manual_seed(1)
+    weight = torch.randn(20, 64)
+    whole, scale = to_digits(weight)
+    values = [(whole << 24 - shift >> 24) for shift in (16, 8, 0)]
+    joint = (values[0].double() * 256 + values[1]) * 256 + values[2]
+    assert ((joint * scale.double()[:, None] - weight.double()).abs() <= scale[:, None] * 0.5001).all()
+    assert joint.abs().amax(1).min() == 127 * 65_536
+
+
+@pytest.mark.parametrize("depth", [48, 64])
+def test_digits_need_tile_registers_and_whole_rows(depth, monkeypatch):
+    for found in (True, False):
+        monkeypatch.setattr("allyouneed.kernels.packed_matrix.has_byte_tiles", lambda found=found: found)
+        monkeypatch.setattr("allyouneed.kernels.packed_matrix.has_vnni", lambda found=found: found)
+        assert pack_fastest(torch.randn(16, depth), torch.randn(16)).in_digits == (found and depth == 64)

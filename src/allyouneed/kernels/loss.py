@@ -16,7 +16,8 @@ from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.lanes import pad_to_lanes
 from allyouneed.kernels.launch import kernel
 from allyouneed.kernels.matmul import matmul
-from allyouneed.kernels.product import PANEL, Rows, multiply_floats
+from allyouneed.kernels.packed_matrix import PANEL
+from allyouneed.kernels.product import Rows, multiply_floats
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import broadcast, exp, log, maximum, multiply_add, reduce_max, reduce_sum
 from allyouneed.kernels.simd_memory import load, store, transpose

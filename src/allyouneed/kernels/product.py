@@ -8,6 +8,8 @@ scale when it is multiplied. The processor multiplies and sums four bytes at a t
 registers (AMX, see `byte_tiles.py`), exactly. One of its operands is unsigned: 128 is added to the values of rows, and
 the sums start from a value that compensates for this.
 
+In 24 bits, where there is AMX, products are nearly as accurate as in fp32 (`digit_tiles.py`).
+
 In 16 bits, which take half the time of fp32, and less in tile registers (`half_tiles.py`), rows and columns are rounded
 so that their lengths are at most 46,000. A sum then fits into 32 bits, by the Cauchy-Schwarz inequality.
 """
@@ -26,19 +28,24 @@ from numba.extending import intrinsic, register_jitable
 
 from allyouneed.kernels import LANES, Mode, has_vnni
 from allyouneed.kernels.byte_tiles import (
-    DEPTH,
     MIN_ROWS,
     Largest,
     Output,
     find_largest_in_tiles,
-    has_byte_tiles,
     multiply_in_tiles,
 )
 from allyouneed.kernels.compiler import kernel_function, named
-from allyouneed.kernels.half_tiles import half_tiles, multiply_halves_in_tiles
+from allyouneed.kernels.digit_tiles import (
+    DIGITS,
+    digits_size,
+    multiply_digits,
+    round_row_to_digits,
+)
+from allyouneed.kernels.half_tiles import multiply_halves_in_tiles
 from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, relu, splat
 from allyouneed.kernels.launch import kernel
-from allyouneed.kernels.records import FLOAT, INT, Floats, Record, pointer_to
+from allyouneed.kernels.packed_matrix import LONGEST, PANEL, VECTORS, Matrix
+from allyouneed.kernels.records import FLOAT, INT, Floats, pointer_to
 from allyouneed.kernels.simd import broadcast, maximum, multiply_add, reduce_max, reduce_sum, round_half_even
 from allyouneed.kernels.simd_memory import load, store_bytes, store_halves, store_low_bytes
 from allyouneed.kernels.target import has_avx512
@@ -46,24 +53,9 @@ from allyouneed.kernels.target import has_avx512
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Rows and vectors of a tile: it uses 16 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).
-_TALL, _VECTORS = (8, 2) if has_avx512() else (6, 1)
-PANEL = _VECTORS * LANES  # columns of a panel
+# Rows of a tile: it uses 16 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).
+_TALL = 8 if has_avx512() else 6
 _PART = 96  # rows per part
-_LONGEST = 46_000  # maximum length of a row or column in 16 bits: its square is less than 2³¹
-
-
-class Matrix(Record):
-    """A weight matrix [depth, columns] packed for `multiply_rows` by `pack`."""
-
-    # 32-bit words [panels, depth, PANEL]; a word holds an fp32 number, two integers or four bytes. Integers of 16 bits
-    # in tiles: see `half_tiles`.
-    panels: Floats
-    terms: Floats  # fp32 [1, columns]: bias; for integers [3, columns]: bias, scale, initial value of the sum (int32)
-    depth: int
-    columns: int  # padded to a multiple of 16
-    in_bytes: int
-    in_tiles: int  # whether integers are multiplied in AMX's tile registers
 
 
 class Rows(NamedTuple):
@@ -71,58 +63,6 @@ class Rows(NamedTuple):
 
     start: Floats
     stride: int
-
-
-def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
-    """Pack a weight matrix.
-
-    Args:
-        weight: fp32 [columns, depth], depth a multiple of 16.
-        bias: fp32 [columns].
-        in_bytes: Round the weights to 8 bits, with one scale per column.
-    """
-    bias, missing = bias.detach(), (0, -len(weight) % LANES)
-    in_tiles = in_bytes and weight.shape[1] % DEPTH == 0 and has_vnni() and has_byte_tiles()
-    sizes = {"depth": weight.shape[1], "columns": len(weight) + missing[1], "in_bytes": in_bytes, "in_tiles": in_tiles}
-    if not in_bytes:
-        return Matrix(panels=panels(weight), terms=torch.nn.functional.pad(bias, missing), **sizes)
-    whole, scale = to_bytes(weight.detach())
-    initial = (-128 * whole.sum(1, dtype=torch.int32)).view(torch.float32)
-    terms = torch.cat([torch.nn.functional.pad(term, missing) for term in (bias, scale, initial)])
-    return Matrix(panels=panels(whole.view(torch.int32)), terms=terms, **sizes)
-
-
-def pack_halves(weight: Tensor, bias: Tensor) -> Matrix:
-    """Pack a weight matrix [columns, depth], columns a multiple of 16, rounded to 16 bits with one scale per column."""
-    whole, scale = to_halves(weight.detach())
-    terms = torch.stack([bias.detach(), scale, torch.zeros(len(bias))])
-    in_tiles = weight.shape[1] % DEPTH == 0 and has_vnni() and has_byte_tiles()
-    sizes = {"depth": weight.shape[1], "columns": len(weight), "in_bytes": False, "in_tiles": in_tiles}
-    laid_out = half_tiles(whole) if in_tiles else panels(whole.view(torch.int32))
-    return Matrix(panels=laid_out, terms=terms, **sizes)
-
-
-def to_halves(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Round a matrix [n, depth] to int16; return it with the scale of each row [n]."""
-    scale = torch.maximum(weight.norm(dim=1) / _LONGEST, weight.abs().amax(1) / 32_767).clamp(min=1e-30)
-    return (weight / scale[:, None]).round().to(torch.int16), scale
-
-
-def to_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Round a matrix [n, depth] to int8 from -127 to 127; return it with the scale of each row [n]."""
-    scale = weight.abs().amax(1).clamp(min=1e-30) / 127
-    return (weight / scale[:, None]).round().to(torch.int8), scale
-
-
-def panels(weight: Tensor) -> Tensor:
-    """Pack [n, depth] into panels [n / PANEL, depth, PANEL]; n is padded to 16s, and the last panel may be narrower."""
-    n, depth = weight.shape
-    weight = weight.detach()
-    if n % LANES:
-        weight = torch.cat([weight, weight.new_zeros(-n % LANES, depth)])
-    whole = len(weight) // PANEL * PANEL
-    standing = weight[:whole].view(-1, PANEL, depth).transpose(1, 2)
-    return torch.cat([standing.reshape(-1), weight[whole:].t().reshape(-1)])
 
 
 def multiply_packed(a: Tensor, matrix: Matrix, mode: Mode = Mode.SET, out: Tensor | None = None) -> Tensor:
@@ -137,10 +77,10 @@ def multiply_packed(a: Tensor, matrix: Matrix, mode: Mode = Mode.SET, out: Tenso
     Returns:
         fp32 [rows, columns].
     """
-    rows, depth = a.shape
+    rows = len(a)
     out = torch.empty(rows, matrix.columns) if out is None else out
     parts = -(-rows // _PART)
-    rounded = torch.empty(rounded_size(rows, depth)) if matrix.in_bytes else None
+    rounded = torch.empty(rounded_rows_size(matrix, rows)) if matrix.in_bytes or matrix.in_digits else None
     _multiply(parts, a, rows, matrix, out, mode, rounded)
     return out
 
@@ -150,8 +90,8 @@ def _multiply(part, a: Floats, rows, matrix: Matrix, out: Floats, mode, rounded:
     begin = part * _PART
     count, a = min(_PART, rows - begin), a + begin * matrix.depth
     if rounded:
-        rounded += rounded_size(begin, matrix.depth)
-    round_rows(a, count, matrix.depth, rounded)
+        rounded += rounded_rows_size(matrix, begin)
+    round_rows(a, count, matrix, rounded)
     multiply_rows(a, rounded, count, matrix, Rows(out + begin * matrix.columns, matrix.columns), mode)
 
 
@@ -159,6 +99,12 @@ def _multiply(part, a: Floats, rows, matrix: Matrix, out: Floats, mode, rounded:
 def rounded_size(rows: int, depth: int) -> int:
     """Return the size in 32-bit words of rows rounded to bytes, each followed by its scale."""
     return rows * (depth // 4 + 1)
+
+
+@register_jitable
+def rounded_rows_size(matrix: Matrix, rows: int) -> int:
+    """Return the size in 32-bit words of rows after `round_rows`."""
+    return rows * digits_size(matrix.depth) if matrix.in_digits else rounded_size(rows, matrix.depth)
 
 
 @register_jitable
@@ -187,7 +133,7 @@ def round_row_to_halves(a, depth, out, in_tiles):
         values = load(a, c)
         top = maximum(top, maximum(values, broadcast(0.0) - values))
         squares = multiply_add(values, values, squares)
-    scale = max(math.sqrt(reduce_sum(squares)) / _LONGEST, reduce_max(top) / 32_767, 1e-30)
+    scale = max(math.sqrt(reduce_sum(squares)) / LONGEST, reduce_max(top) / 32_767, 1e-30)
     for c in range(0, depth, LANES):
         whole = round_half_even(load(a, c) * (1 / scale))
         if in_tiles:
@@ -199,11 +145,15 @@ def round_row_to_halves(a, depth, out, in_tiles):
 
 
 @kernel_function
-def round_rows(a, rows, depth, out):
-    """Round rows [rows, depth] to bytes in `out` and return it; do nothing if it is null, as for matrices in fp32."""
-    if out:
+def round_rows(a, rows, matrix, out):
+    """Round rows [rows, depth] for a matrix, to `out`, and return it; do nothing for a matrix in fp32."""
+    depth = matrix.depth
+    if matrix.in_bytes:
         for row in range(rows):
             round_row(a + row * depth, depth, out + rounded_size(row, depth))
+    elif matrix.in_digits:
+        for row in range(rows):
+            round_row_to_digits(a + row * depth, depth, out + row * digits_size(depth))
     return out
 
 
@@ -324,7 +274,7 @@ def _multiply_by_panel(vectors: int, bits: int):
 
 
 def _multiply_by_panels(bits: int):
-    whole_panel, last_panel = _multiply_by_panel(_VECTORS, bits), _multiply_by_panel(1, bits)
+    whole_panel, last_panel = _multiply_by_panel(VECTORS, bits), _multiply_by_panel(1, bits)
 
     @kernel_function
     @named(f"multiply_by_panels_{bits}")
@@ -355,10 +305,14 @@ def uses_byte_tiles(matrix, rows):
 def multiply_columns(a, rounded, rows, matrix, begin, width, out, mode):
     """Multiply rows by `width` columns of a matrix, starting at column `begin`, a multiple of PANEL.
 
-    a: fp32 [rows, depth]; rounded: the same rows after `round_rows`, or null if the matrix is in fp32.
+    a: fp32 [rows, depth]; rounded: the same rows after `round_rows`.
     """
     depth, columns, terms = matrix.depth, matrix.columns, matrix.terms + begin
-    if rounded:
+    if matrix.in_digits:
+        a_rounded, words = Rows(rounded, digits_size(depth)), depth // 4
+        tiles = matrix.panels + begin * DIGITS * words
+        multiply_digits(a_rounded, rows, tiles, words, terms, columns, width, out, mode)
+    elif matrix.in_bytes:
         words = depth // 4
         a_rounded, panels = Rows(rounded, words + 1), matrix.panels + begin * words
         if uses_byte_tiles(matrix, rows):

@@ -141,12 +141,15 @@ def _expected_attention(inputs: np.ndarray) -> np.ndarray:
 
 def _test_bytes() -> None:
     begin(BYTES)
-    product = import_module(f"{__package__}.product")
+    product, packed_matrix = (import_module(f"{__package__}.{name}") for name in ("product", "packed_matrix"))
     rows, weight, bias = _factors(depth=64)
-    matrix = product.pack(weight, bias, in_bytes=True)
+    matrix = packed_matrix.pack(weight, bias, in_bytes=True)
     for in_tiles in {False, matrix.in_tiles}:
         found = product.multiply_packed(rows, matrix.replace(in_tiles=in_tiles))
         check(found, rows @ weight.T + bias, 0.5)
+    matrix = packed_matrix.pack_fastest(weight, bias)
+    for count in {1, len(rows)}:
+        check(product.multiply_packed(rows[:count], matrix), rows[:count] @ weight.T + bias, 1e-3)
 
 
 def _test_bf16() -> None:

@@ -61,7 +61,7 @@ class Workspace(Record):
     scores: Floats  # fp32 [parts, heads · scores_size]: attention scores of a row
     scores_size: int
     addresses: Longs  # [parts, scores_size]: addresses of a row's keys and values in a layer
-    rounded: Floats | None  # [parts, rounded_size]: rows in bytes
+    rounded: Floats  # [parts, rounded_size]: rows after `round_rows`
     rounded_size: int
     logits: Floats  # fp32 [rows, CHUNK_STRIDE]: of some tokens at a time
     screen: ScreenWorkspace | None
@@ -128,7 +128,7 @@ def advance(model, state, work, part, first, count, step):
     query, mixed, inner = work.query + first * queries, work.mixed + first * values, work.inner + first * model.d_ff
     projected = offset(work.projected, first * (queries + values))
     scores, addresses = work.scores + part * model.heads * work.scores_size, work.addresses + part * work.scores_size
-    rounded = offset(work.rounded, part * work.rounded_size)
+    rounded = work.rounded + part * work.rounded_size
     for row in range(count):
         encoding = step.encoding + row * step.is_sequence * d_model
         embed_row(model, state.tokens[first + row], encoding, x + row * d_model)
@@ -137,7 +137,7 @@ def advance(model, state, work, part, first, count, step):
     for number in range(model.num_layers):
         layer = model.layers[number]
         a = sublayer_input(model, x, count, layer.norm, normed)
-        a_rounded = round_rows(a, count, d_model, rounded)
+        a_rounded = round_rows(a, count, layer.query, rounded)
         multiply_rows(a, a_rounded, count, layer.query, Rows(query, queries), Mode.SET)
         key_values = Rows(step.key_values + number * step.layer_stride, step.row_stride)
         project_key_values(a, a_rounded, count, layer.key_value, projected, key_values)

@@ -48,7 +48,7 @@ class EncoderWorkspace(Record):
     inner: Floats  # fp32 [rows, d_ff]
     scratch: Floats  # fp32 [parts, d_k + 4, longest sentence]
     key_values: Floats | None  # fp32 [rows, heads · (d_k + d_v) of the decoder]: before they are rounded to bf16
-    rounded: Floats | None  # [parts, rounded_size]: rows in bytes
+    rounded: Floats  # [parts, rounded_size]: rows after `round_rows`
     rounded_size: int
     part_rows: int
 
@@ -64,7 +64,7 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
     projected = attention.queries + first * attention.query_stride
     mixed, inner = work.mixed + first * model.heads * model.d_v, work.inner + first * model.d_ff
     scratch = work.scratch + group * (model.d_k + 4) * attention.max_keys
-    rounded = offset(work.rounded, group * work.rounded_size)
+    rounded = work.rounded + group * work.rounded_size
     key_values = offset(work.key_values, first * model.memory[0].columns)
     for row in range(count):
         encoding = batch.encodings + batch.positions[begin + row] * d_model
@@ -84,7 +84,7 @@ def encode(group, model: EncoderWeights, batch: SourceBatch, work: EncoderWorksp
         feed_forward(model, layer.feed_forward, x, count, normed, inner, rounded)
     if model.last_norm:
         norm_rows(x, count, d_model, model.last_norm, x)
-    x_rounded = round_rows(x, count, d_model, rounded)
+    x_rounded = round_rows(x, count, model.memory[0], rounded)
     for number in range(model.num_memories):
         memory = Rows(batch.memory + (number * tokens + begin) * words, words)
         project_key_values(x, x_rounded, count, model.memory[number], key_values, memory)

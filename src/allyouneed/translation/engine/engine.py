@@ -15,8 +15,9 @@ from torch import Tensor
 
 from allyouneed import kernels
 from allyouneed.kernels.attention import Inputs
+from allyouneed.kernels.digit_tiles import digits_size
 from allyouneed.kernels.lanes import pad_to_lanes
-from allyouneed.kernels.product import multiply_packed, rounded_size
+from allyouneed.kernels.product import multiply_packed
 from allyouneed.model.transformer import Transformer
 from allyouneed.translation.engine.decoder import DecoderState, Workspace
 from allyouneed.translation.engine.drafted_search import Drafts
@@ -220,10 +221,10 @@ class Engine:
         return _floats(rows, model.heads * (model.d_k + model.d_v)) if model.in_bf16 else None
 
     def _rounded(self, parts: int, part_rows: int) -> dict[str, Any]:
-        """Allocate memory for the widest rows of each part in bytes."""
+        """Allocate memory for the widest rows of each part after rounding."""
         widths = [width for each in (self.encoder, self.decoder) for width in (each.d_ff, each.heads * each.d_v)]
-        size = rounded_size(part_rows, max(self.decoder.d_model, *widths))
-        return {"rounded": _floats(parts, size) if self.in_bytes else None, "rounded_size": size}
+        size = part_rows * digits_size(max(self.decoder.d_model, *widths))  # bytes take less
+        return {"rounded": torch.empty(parts, size), "rounded_size": size}  # begins at a whole cache line
 
 
 def _floats(rows: int, width: int) -> np.ndarray:

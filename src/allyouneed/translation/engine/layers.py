@@ -62,8 +62,8 @@ def norm_sublayer(model, x, rows, norm):
 
 @kernel_function
 def project(a, rows, matrix, rounded, out, mode):
-    """Multiply contiguous rows by a matrix; rounded: memory for the rows in bytes, or null."""
-    a_rounded = round_rows(a, rows, matrix.depth, rounded)
+    """Multiply contiguous rows by a matrix; rounded: memory for the rows after rounding."""
+    a_rounded = round_rows(a, rows, matrix, rounded)
     multiply_rows(a, a_rounded, rows, matrix, Rows(out, matrix.columns), mode)
 
 
@@ -87,7 +87,7 @@ def project_key_values(a, a_rounded, rows, matrix, projected, out):
 def feed_forward(model, weights, x, rows, normed, inner, rounded):
     """Add the feed-forward network (equation 2, or with another activation) to x [rows, d_model], and normalise.
 
-    normed, inner, rounded: temporary memory for [rows, d_model], [rows, d_ff] and rows in bytes.
+    normed, inner, rounded: temporary memory for [rows, d_model], [rows, d_ff] and rounded rows.
     """
     a = sublayer_input(model, x, rows, weights.norm, normed)
     if weights.activation:

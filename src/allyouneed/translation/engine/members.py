@@ -10,7 +10,6 @@ from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, exp, log, maximum, reduce_max, reduce_sum
 from allyouneed.kernels.simd_memory import load, store
 from allyouneed.translation.engine.decoder import DecoderState, Workspace, advance, begin_step
-from allyouneed.translation.engine.layers import offset
 from allyouneed.translation.engine.screen import LEAST_SCORED, screen_top_tokens
 from allyouneed.translation.engine.top_tokens import CHUNK, find_top_tokens, insert_token
 from allyouneed.translation.engine.weights import DecoderWeights
@@ -102,7 +101,7 @@ def _add_probabilities(member, models, part, first, count, is_first):
         models.logits + first * padded,
         models.average + first * padded,
     )
-    rounded = round_rows(hidden, count, model.d_model, offset(work.rounded, part * work.rounded_size))
+    rounded = round_rows(hidden, count, model.output, work.rounded + part * work.rounded_size)
     for begin in range(0, model.vocab_size, CHUNK):
         width = pad_to_lanes(min(CHUNK, model.vocab_size - begin))
         multiply_columns(hidden, rounded, count, model.output, begin, width, Rows(logits + begin, padded), Mode.SET)

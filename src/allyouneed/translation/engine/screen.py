@@ -23,19 +23,15 @@ from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.amx import BLOCK
 from allyouneed.kernels.byte_tiles import make_product_in_tiles, values_of
 from allyouneed.kernels.compiler import kernel_function
+from allyouneed.kernels.packed_matrix import Matrix, pack, pack_halves, to_bytes, to_halves
 from allyouneed.kernels.product import (
-    Matrix,
     Rows,
     halves_size,
     multiply_columns,
     multiply_halves,
-    pack,
-    pack_halves,
     round_row_to_halves,
     round_rows,
     rounded_size,
-    to_bytes,
-    to_halves,
     uses_byte_tiles,
 )
 from allyouneed.kernels.records import Floats, Longs, Record
@@ -242,7 +238,7 @@ def _round_hidden(hidden, rows, matrix, with_scores, out):
         for row in range(rows):
             round_row_to_halves(hidden + row * depth, depth, out + row * halves_size(depth), matrix.in_tiles)
         return halves_size(depth), depth // 2
-    round_rows(hidden, rows, depth, out)
+    round_rows(hidden, rows, matrix, out)
     return rounded_size(1, depth), depth // 4
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from allyouneed.kernels import LANES, MASKED, Mode
 from allyouneed.kernels.compiler import kernel_function
 from allyouneed.kernels.lanes import pad_to_lanes
-from allyouneed.kernels.product import PANEL, Rows, find_largest, multiply_columns, round_rows, uses_byte_tiles
+from allyouneed.kernels.packed_matrix import PANEL
+from allyouneed.kernels.product import Rows, find_largest, multiply_columns, round_rows, uses_byte_tiles
 from allyouneed.kernels.records import Floats, Longs, Record
 from allyouneed.kernels.simd import any_above, broadcast, exp, log, reduce_max, reduce_sum
 from allyouneed.kernels.simd_memory import load
-from allyouneed.translation.engine.layers import offset
 
 CHUNK = 512  # tokens whose logits are computed and compared at a time
 CHUNK_STRIDE = CHUNK + LANES  # from row to row; at a power of two, all rows would compete for a few lines of the cache
@@ -61,7 +61,7 @@ def _find_in_chunks(model, top, work, part, first, count):
     """Find top tokens as `find_top_tokens` does, by writing all logits."""
     vocab_size, d_model, end = model.vocab_size, model.d_model, model.end
     hidden, logits = work.hidden + first * d_model, work.logits + first * CHUNK_STRIDE
-    rounded = round_rows(hidden, count, d_model, offset(work.rounded, part * work.rounded_size))
+    rounded = round_rows(hidden, count, model.output, work.rounded + part * work.rounded_size)
     for row in range(first, first + count):
         top.normalisers[row] = 0.0
         for index in range(row * top.count, (row + 1) * top.count):
@@ -91,7 +91,7 @@ def _find_one(model, top, work, part, first, count):
     """Find the most likely next token of rows in bytes, without normalisers; its logits never leave the registers."""
     depth, matrix, begin = model.d_model, model.output, model.end // PANEL * PANEL
     hidden, logits = work.hidden + first * depth, work.logits + first * CHUNK_STRIDE
-    rounded = round_rows(hidden, count, depth, offset(work.rounded, part * work.rounded_size))
+    rounded = round_rows(hidden, count, matrix, work.rounded + part * work.rounded_size)
     width, out = min(PANEL, matrix.columns - begin), Rows(logits, CHUNK_STRIDE)
     multiply_columns(hidden, rounded, count, matrix, begin, width, out, Mode.SET)
     for row in range(count):

@@ -20,7 +20,7 @@ from allyouneed.data.tokens.tokenizer import EOS
 from allyouneed.kernels import LANES
 from allyouneed.kernels.activations import ACTIVATIONS, Activation
 from allyouneed.kernels.lanes import pad_to_lanes
-from allyouneed.kernels.product import Matrix, pack
+from allyouneed.kernels.packed_matrix import Matrix, pack, pack_fastest
 from allyouneed.kernels.records import Float64, Floats, Longs, Record
 from allyouneed.model.embedding import Embedding
 from allyouneed.model.layers import DecoderLayer, EncoderLayer
@@ -233,7 +233,8 @@ def _matrix(in_bytes: bool, linears: Sequence[nn.Linear], heads: int = 1, input_
     """
     weights = [pad_width(pad_width(linear.weight.detach(), 0, heads), 1, input_heads) for linear in linears]
     biases = [pad_width(bias_of(linear), 0, heads) for linear in linears]
-    return pack(torch.cat(weights), torch.cat(biases), in_bytes)
+    weight, bias = torch.cat(weights), torch.cat(biases)
+    return pack(weight, bias, in_bytes) if in_bytes else pack_fastest(weight, bias)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
