@@ -9,7 +9,8 @@ import pytest
 from allyouneed import kernels
 from allyouneed.errors import UserError
 from allyouneed.model.transformer import Transformer
-from allyouneed.translation import ensemble
+from allyouneed.translation import batch_search, ensemble
+from allyouneed.translation.batch_search import BatchSearch
 from allyouneed.translation.ensemble import SearchedModels
 from allyouneed.translation.translator import Translator
 from allyouneed.translation.warming import warm
@@ -38,6 +39,34 @@ def test_pytorch_translates_until_the_kernels_are_compiled(toy_run, compiling, b
     assert [each.text for each in before] == [each.text for each in after] == [each.text for each in expected]
     assert [each.score for each in before] == pytest.approx([each.score for each in after], rel=1e-4)
     assert [each.score for each in after] == [each.score for each in expected]
+
+
+def test_a_long_search_waits_for_the_kernels_after_its_first_batch(toy_run, compiling, monkeypatch):
+    texts, searched = ["a b c " * 20] * 40, []
+    translator = Translator.load(toy_run)
+    expected = translator.translate(texts)
+
+    def announce():
+        assert searched == [Transformer]
+        compiling.set()
+
+    translator.wait_for_kernels(announce)
+    run = BatchSearch.run
+    monkeypatch.setattr(BatchSearch, "run", lambda *args: searched.append(type(args[1])) or run(*args))
+    monkeypatch.setattr(translator, "inter_threads", 1)
+    monkeypatch.setattr(batch_search, "_MIN_TOKENS", 64)
+    monkeypatch.setattr(ensemble, "_LONG", 0.0)
+    found = translator.translate(texts, batch_tokens=256)
+    assert [each.text for each in found] == [each.text for each in expected]
+    assert Transformer not in searched[1:]
+    assert len(searched) > 2
+
+
+def test_a_short_search_does_not_wait_for_the_kernels(toy_run, compiling):
+    translator = Translator.load(toy_run)
+    translator.wait_for_kernels(lambda: pytest.fail("waits"))
+    translator.translate(["a b c"] * 40, batch_tokens=64)
+    assert type(translator.engine) is Transformer
 
 
 def test_directions_share_one_engine(toy_run, compiling):

@@ -66,7 +66,7 @@ class BatchSearch:
     def run_all(
         self,
         model: Transformer,
-        engine: Callable[[], Model],
+        engine: Callable[[int], Model],
         sentences: list[list[int]],
         device: torch.device,
         workers: int,
@@ -75,7 +75,7 @@ class BatchSearch:
 
         Args:
             model: The model, which computes the coverage penalty.
-            engine: Returns the model to search, for each batch: `model` or its compiled engine.
+            engine: Returns `model` or its compiled engine for a batch with this number of source tokens.
             sentences: Token ids of each sentence with the end of sentence.
             device: Device of the model.
             workers: Number of batches that are searched in parallel.
@@ -92,7 +92,9 @@ class BatchSearch:
         batches = token_batches(lengths, lengths, batch_tokens)[::-1]
 
         def search(batch: np.ndarray) -> list[list[Hypothesis]]:
-            return self.run(engine(), pad([sentences[i] for i in batch]).to(device), lengths[batch], batch)
+            return self.run(
+                engine(int(lengths[batch].sum())), pad([sentences[i] for i in batch]).to(device), lengths[batch], batch
+            )
 
         results: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):

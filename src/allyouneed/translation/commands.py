@@ -171,6 +171,7 @@ def load_translator(
         translation.compile_in_background(device, compute_type)
     few_tokens = _FEW_TOKENS if compute_type == "float32" and not waits else 0
     translator = translation.Translator.load(run, device, inter_threads, compute_type, target, source, few_tokens)
+    translator.wait_for_kernels(lambda: say("compiling kernels for this machine, which makes the rest faster ..."))
     if remark := translator.remark:
         say(remark)
     return translator

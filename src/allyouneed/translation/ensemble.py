@@ -6,7 +6,8 @@ The average is that of the probabilities of the next token, as in fairseq and So
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from allyouneed.errors import UserError
 from allyouneed.translation.engine import FLOAT32, engine_for
 from allyouneed.translation.engine.memory import DraftMemory
 from allyouneed.translation.search import NEVER_GENERATED, LengthPenalty, Model, SearchCache
+from allyouneed.translation.stopping import check_needed
+
+_LONG = 15.0  # seconds: about what the compilation of all kernels takes on two idle cores
 
 
 class EnsembleCache:
@@ -111,6 +115,9 @@ class SearchedModels:
         compute_type: See `engine_for`.
         few_tokens: Number of source tokens that the models search before an engine is made, which takes longer.
         memory: What drafts are made from, if there is anything.
+
+    Attributes:
+        on_wait: Called before a long search waits for the kernels; None if searches never wait.
     """
 
     def __init__(
@@ -120,17 +127,26 @@ class SearchedModels:
         self._few_tokens, self._memory = few_tokens, memory
         self._found: Model | None = None
         self._lock, self._has_waited = threading.Lock(), False
+        self.on_wait: Callable[[], None] | None = None
+        self._began, self._tokens, self._left = 0.0, 0, 0
 
     def expect(self, tokens: int) -> None:
-        """Announce the number of source tokens of a search."""
+        """Announce a search, with its number of source tokens."""
         self._few_tokens -= tokens
+        self._began, self._tokens, self._left = time.monotonic(), tokens, tokens
 
-    def current(self) -> Model:
+    def current(self, tokens: int = 0) -> Model:
         """Return what is searched now; all threads share it.
+
+        Args:
+            tokens: Number of source tokens of the batch that will be searched.
 
         Raises:
             UserError: See `engine_for`.
         """
+        if self._found is None and self.on_wait and self._seconds_left() > _LONG:
+            self._wait(self.on_wait)
+        self._left -= tokens
         may_wait = self._compute_type == FLOAT32  # PyTorch cannot stand in for int8
         if self._found is None and may_wait and (self._few_tokens > 0 or kernels.background.pending()):
             self._has_waited = True
@@ -140,6 +156,19 @@ class SearchedModels:
             finally:
                 self._lock.release()
         return self._found or (self._models[0] if len(self._models) == 1 else Ensemble(self._models))
+
+    def _seconds_left(self) -> float:
+        """Estimate how long the rest of a search takes at its rate so far; 0 before its second batch."""
+        done = self._tokens - self._left
+        return (time.monotonic() - self._began) * self._left / done if done else 0.0
+
+    def _wait(self, announce: Callable[[], None]) -> None:
+        """Wait for the kernels, whose compilation takes what this process leaves of the processor."""
+        if kernels.background.pending():
+            announce()
+        while kernels.background.pending():
+            check_needed()
+            time.sleep(0.05)
 
 
 def load_members(paths: Sequence[Path]) -> list[Bundle]:

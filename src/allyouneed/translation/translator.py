@@ -6,7 +6,7 @@ translation = translator.translate("Ein Hund rennt.", beam_size=4, num_hypothese
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import Unpack, overload
@@ -14,6 +14,7 @@ from typing import Unpack, overload
 import numpy as np
 import torch
 
+from allyouneed import kernels
 from allyouneed.bundle import Bundle
 from allyouneed.data.batches import pad
 from allyouneed.data.tokens.tokenizer import BOS, UNK
@@ -101,6 +102,14 @@ class Translator:
         It changes when kernels that were compiled in the background become available, see `kernels/background.py`.
         """
         return self._searched.current()
+
+    def wait_for_kernels(self, announce: Callable[[], None]) -> None:
+        """Let long translations wait for kernels that are compiled in the background, without which they are slow.
+
+        Args:
+            announce: Called before each wait.
+        """
+        self._searched.on_wait = announce
 
     @property
     def positions(self) -> int | None:
@@ -349,8 +358,9 @@ class Translator:
 
     def _search(self, sentences: list[list[int]], search: BatchSearch) -> list[list[Hypothesis]]:
         self._searched.expect(sum(map(len, sentences)))
-        workers = self.inter_threads if hasattr(self.engine, "beam_search") else 1  # a compiled engine
-        return search.run_all(self.model, lambda: self.engine, sentences, self.device, workers)
+        is_compiled = hasattr(self.engine, "beam_search")
+        workers = self.inter_threads if is_compiled or kernels.background.pending() else 1
+        return search.run_all(self.model, self._searched.current, sentences, self.device, workers)
 
     @torch.inference_mode()
     def _next_tokens(self, source: list[int], prefix: list[int], count: int) -> tuple[list[float], list[int]]:
