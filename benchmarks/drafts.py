@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))  # makes `benchmarks` importable from any folder
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from allyouneed import Translator  # noqa: E402
+from allyouneed import Translator, UserError  # noqa: E402
 from allyouneed.data.files.lines import read_text  # noqa: E402
 from allyouneed.data.tokens.tokenizer import EOS  # noqa: E402
 from allyouneed.kernels.launch import threads  # noqa: E402
@@ -167,4 +167,8 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
