@@ -80,7 +80,7 @@ Programs = dict[str, Callable[[], Load]]
 
 def main() -> None:
     args = _arguments()
-    if not shutil.which("wrk"):
+    if args.rounds and not shutil.which("wrk"):
         sys.exit("wrk is not installed: apt-get install wrk")
     args.out.mkdir(parents=True, exist_ok=True)
     sentences = [line for line in args.sentences.read_text(encoding="utf-8").splitlines() if line.strip()]
