@@ -34,7 +34,7 @@ def ours(recipe: str, compute_type: str, length: int) -> Translate:
         ).resolve(bundle.config.search)
         search = BatchSearch(options)
         sentences = [[*ids, EOS] for ids in sources]
-        found = search.run_all(bundle.model, lambda: engine, sentences, torch.device("cpu"), threads)
+        found = search.run_all(bundle.model, lambda tokens: engine, sentences, torch.device("cpu"), threads)
         return [hypotheses[0].ids for hypotheses in found]
 
     return translate

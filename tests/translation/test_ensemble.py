@@ -191,6 +191,8 @@ def test_members_have_one_direction_and_one_vocabulary(bundles, toy_run, tmp_pat
         Translator.load([toy_run, tmp_path / "run"])
     with pytest.raises(UserError, match="An ensemble has one direction"):
         Translator(first, others=[replace(second, languages=("bb", "aa"))])
+    with pytest.raises(UserError, match=r"only one of .* puts the code of the target language in front of sources"):
+        Translator(first, others=[replace(second, directions=(first.languages,))])
     with pytest.raises(UserError, match="at least one RUN"):
         Translator.load([])
     assert len(Translator.load([toy_run, toy_run]).models) == 2

@@ -1,8 +1,8 @@
-"""Products of numbers of three digits in AMX's tile registers, nearly as accurate as in fp32 and several times faster.
+"""Products of 24-bit integers in AMX's tile registers, with about the rounding errors of fp32, and faster.
 
 Each row, and each column of a weight matrix, has its own scale, with which its values are integers of 24 bits. An
 integer consists of three digits of 8 bits, from -128 to 127. Products of digits are summed exactly: those of equal
-weight together, and those of the two smallest weights not at all, since they are below the rounding of the integers
+place value together, and those of the two lowest values not at all, since they are below the rounding of the integers
 (the scheme of Ozaki et al. 2012, "Error-free transformations of matrix multiplication"). Since all sums are exact, few
 rows, for which vectors are faster than tile registers, have the same results as many.
 """

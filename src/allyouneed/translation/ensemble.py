@@ -200,6 +200,11 @@ def check_members(bundles: Sequence[Bundle], names: Sequence[str] | None = None)
     first, names = bundles[0], names or [bundle.title for bundle in bundles]
     for bundle, name in zip(bundles[1:], names[1:], strict=True):
         if (bundle.languages, bundle.directions) != (first.languages, first.directions):
+            if bundle.title == first.title:
+                raise UserError(
+                    f"only one of {name} and {names[0]} puts the code of the target language in front of sources, "
+                    "since it was trained with --directions. Train both with it, or both without."
+                )
             raise UserError(
                 f"{name} translates {bundle.title}, and {names[0]} {first.title}. An ensemble has one direction: give "
                 "models of the same languages."
