@@ -7,7 +7,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, declare, lanes
+from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, all_lanes, declare, lanes
 from allyouneed.kernels.records import FLOAT, INT, LONG, Floats, pointer_to
 from allyouneed.kernels.simd_memory import read, row_starts, transposed
 
@@ -39,7 +39,7 @@ def load_bf16(typing, pointer, index):
     def code(context, builder, signature, values):
         address = pointer_to(builder, _HALF, *values)
         upper = builder.zext(builder.load(address, typ=_HALF_VECTOR, align=2), INT_VECTOR)
-        return builder.bitcast(builder.shl(upper, _all_lanes(16)), FLOAT_VECTOR)
+        return builder.bitcast(builder.shl(upper, all_lanes(16)), FLOAT_VECTOR)
 
     return lanes(Floats, types.int64), code
 
@@ -51,17 +51,13 @@ def store_bf16(typing, pointer, index, value):
     def code(context, builder, signature, values):
         pointer, index, value = values
         bits = builder.bitcast(value, INT_VECTOR)
-        is_odd = builder.and_(builder.lshr(bits, _all_lanes(16)), _all_lanes(1))
-        rounded = builder.add(builder.add(bits, _all_lanes(0x7FFF)), is_odd)
-        upper = builder.trunc(builder.lshr(rounded, _all_lanes(16)), _HALF_VECTOR)
+        is_odd = builder.and_(builder.lshr(bits, all_lanes(16)), all_lanes(1))
+        rounded = builder.add(builder.add(bits, all_lanes(0x7FFF)), is_odd)
+        upper = builder.trunc(builder.lshr(rounded, all_lanes(16)), _HALF_VECTOR)
         builder.store(upper, pointer_to(builder, _HALF, pointer, index), align=2)
         return context.get_dummy_value()
 
     return types.void(Floats, types.int64, lanes), code
-
-
-def _all_lanes(value):
-    return ir.Constant(INT_VECTOR, [value] * LANES)
 
 
 @intrinsic

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from allyouneed.kernels import LANES, Mode
 from allyouneed.kernels.amx import BLOCK, LEFT, RIGHT, SUMS, configure_tiles, emit, release_tiles, request
 from allyouneed.kernels.compiler import kernel_function, named, separate_function
-from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, lanes
+from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, lanes, vectors_on_stack
 from allyouneed.kernels.records import FLOAT, LONG, Floats, Longs, pointer_to
 from allyouneed.kernels.simd import any_above, at_least, broadcast, multiply_add
 from allyouneed.kernels.simd_memory import load, store
@@ -27,23 +27,13 @@ from allyouneed.kernels.target import has_amx
 MIN_ROWS = 4  # for fewer, VNNI is faster
 DEPTH = 4 * LANES  # values in a row of a register
 _BYTE = ir.IntType(8)
+_sums_on_stack = vectors_on_stack(BLOCK * BLOCK // LANES)
 
 
 @cache
 def has_byte_tiles() -> bool:
     """Return whether the processor has tile registers for bytes, and Linux grants them."""
     return has_amx() and request()
-
-
-@intrinsic
-def _sums_on_stack(typing):
-    def code(context, builder, signature, values):
-        with builder.goto_entry_block():
-            sums = builder.alloca(ir.ArrayType(FLOAT_VECTOR, BLOCK * BLOCK // LANES))
-            sums.align = 4 * LANES
-        return builder.ptrtoint(sums, LONG)
-
-    return Floats(), code
 
 
 @intrinsic

@@ -21,7 +21,16 @@ from numba.extending import intrinsic, register_jitable
 from allyouneed.kernels import LANES, Mode, has_vnni
 from allyouneed.kernels.amx import TILE, configure_tiles, emit, release_tiles
 from allyouneed.kernels.compiler import kernel_function, separate_function
-from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, call_on_lanes, declare, lanes, splat
+from allyouneed.kernels.lanes import (
+    FLOAT_VECTOR,
+    INT_VECTOR,
+    all_lanes,
+    call_on_lanes,
+    declare,
+    lanes,
+    splat,
+    vectors_on_stack,
+)
 from allyouneed.kernels.records import FLOAT, INT, LONG, Floats, pointer_to
 from allyouneed.kernels.simd import at_least, broadcast, maximum, multiply_add, reduce_max, reduce_sum, round_half_even
 from allyouneed.kernels.simd_memory import load, store
@@ -40,6 +49,7 @@ _ROWS = 48  # that are multiplied by all columns before the next ones, so that t
 # The digits of the row and of the column of each product, and its sum: they are computed in this order, in which few
 # tiles must be loaded, and in which products of one sum do not follow each other.
 _PRODUCTS = ((0, 0, 0), (0, 1, 1), (1, 1, 3), (0, 2, 2), (1, 0, 1), (2, 0, 2))
+_sums_on_stack = vectors_on_stack(_SUMS * LANES)
 
 
 @register_jitable
@@ -84,9 +94,6 @@ def _store_digits(typing, pointer, index, step, a, b, c, d):
     def code(context, builder, signature, values):
         pointer, index, step, *vectors = values
 
-        def all_lanes(value):
-            return ir.Constant(INT_VECTOR, [value] * LANES)
-
         offset = all_lanes(_OFFSET)
         vectors = [builder.xor(builder.add(builder.fptosi(each, INT_VECTOR), offset), offset) for each in vectors]
         for digit, from_ in enumerate(_SHIFTS):
@@ -119,17 +126,6 @@ def round_row_to_digits(a, depth, out):
         fourth = round_half_even(load(a, c + 3 * LANES) * share)
         _store_digits(out, c // 4, depth // 4, first, second, third, fourth)
     out[DIGITS * depth // 4] = scale
-
-
-@intrinsic
-def _sums_on_stack(typing):
-    def code(context, builder, signature, values):
-        with builder.goto_entry_block():
-            sums = builder.alloca(ir.ArrayType(FLOAT_VECTOR, _SUMS * LANES))
-            sums.align = 4 * LANES
-        return builder.ptrtoint(sums, LONG)
-
-    return Floats(), code
 
 
 @intrinsic

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from allyouneed.kernels import LANES
 from allyouneed.kernels.amx import TILE, configure_tiles, emit, release_tiles
 from allyouneed.kernels.compiler import separate_function
-from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, lanes
+from allyouneed.kernels.lanes import FLOAT_VECTOR, INT_VECTOR, lanes, vectors_on_stack
 from allyouneed.kernels.records import FLOAT, LONG, Floats, pointer_to
 from allyouneed.kernels.simd import multiply_add
 from allyouneed.kernels.simd_memory import load, store
@@ -31,6 +31,7 @@ _SHIFTS = (16, 8, 0)  # of the three sums
 # The sum, the factors (0: upper bytes, 1: lower bytes), and the instruction, which depends on their signs.
 _PRODUCTS = ((0, 0, 0, "tdpbssd"), (1, 0, 1, "tdpbsud"), (1, 1, 0, "tdpbusd"), (2, 1, 1, "tdpbuud"))
 _SIZE = len(_SHIFTS) * TILE  # words of all sums
+_sums_on_stack = vectors_on_stack(_SIZE // LANES)
 
 
 def half_tiles(whole: Tensor) -> Tensor:
@@ -40,17 +41,6 @@ def half_tiles(whole: Tensor) -> Tensor:
     """
     pairs = whole.contiguous().view(torch.uint8).view(len(whole) // LANES, LANES, -1, LANES, 4, 2)
     return pairs.permute(0, 2, 5, 3, 1, 4).flip(2).contiguous().view(torch.int32)
-
-
-@intrinsic
-def _sums_on_stack(typing):
-    def code(context, builder, signature, values):
-        with builder.goto_entry_block():
-            sums = builder.alloca(ir.ArrayType(FLOAT_VECTOR, _SIZE // LANES))
-            sums.align = 4 * LANES
-        return builder.ptrtoint(sums, LONG)
-
-    return Floats(), code
 
 
 @intrinsic

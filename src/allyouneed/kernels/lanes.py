@@ -11,10 +11,10 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.core.datamodel import models
-from numba.extending import register_jitable, register_model
+from numba.extending import intrinsic, register_jitable, register_model
 
 from allyouneed.kernels import LANES
-from allyouneed.kernels.records import FLOAT, INT
+from allyouneed.kernels.records import FLOAT, INT, LONG, Floats
 
 
 class Lanes(types.Type):
@@ -46,6 +46,27 @@ def splat(builder, value):
     kind = ir.VectorType(value.type, LANES)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT(0))
     return builder.shuffle_vector(one, one, ir.Constant(INT_VECTOR, [0] * LANES))
+
+
+def all_lanes(value):
+    """Return a vector with an integer constant in all lanes."""
+    return ir.Constant(INT_VECTOR, [value] * LANES)
+
+
+def vectors_on_stack(count: int):
+    """Make an intrinsic that allocates vectors on the stack, at whole cache lines."""
+
+    @intrinsic
+    def allocate(typing):
+        def code(context, builder, signature, values):
+            with builder.goto_entry_block():
+                vectors = builder.alloca(ir.ArrayType(FLOAT_VECTOR, count))
+                vectors.align = 4 * LANES
+            return builder.ptrtoint(vectors, LONG)
+
+        return Floats(), code
+
+    return allocate
 
 
 def declare(builder, name, returned, taken):

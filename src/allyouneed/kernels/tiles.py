@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 
 from allyouneed.kernels import LANES
 from allyouneed.kernels.bf16 import multiply_pairs
-from allyouneed.kernels.lanes import FLOAT_VECTOR, call_on_lanes, prefetch, relu, splat
-from allyouneed.kernels.records import FLOAT, LONG, Floats, pointer_to
+from allyouneed.kernels.lanes import FLOAT_VECTOR, call_on_lanes, prefetch, relu, splat, vectors_on_stack
+from allyouneed.kernels.records import FLOAT, Floats, pointer_to
 from allyouneed.kernels.target import has_avx512
 
 # Rows and vectors of a tile: it uses 24 of the 32 AVX-512 registers (16 lanes), or 12 of the 16 AVX2 ones (8 lanes).
@@ -23,19 +23,7 @@ ROWS, _VECTORS = (12, 2) if has_avx512() else (6, 1)
 PANEL = _VECTORS * LANES  # columns of a panel
 DEPTH = 512  # maximum words of a panel's column; 64 KB with 32 columns
 _AHEAD = 32  # prefetch distance, in words of a row
-
-
-@intrinsic
-def panel_on_stack(typing):
-    """Allocate a panel on the stack."""
-
-    def code(context, builder, signature, values):
-        with builder.goto_entry_block():
-            panel = builder.alloca(ir.ArrayType(FLOAT_VECTOR, DEPTH * _VECTORS))
-            panel.align = 4 * LANES
-        return builder.ptrtoint(panel, LONG)
-
-    return Floats(), code
+panel_on_stack = vectors_on_stack(DEPTH * _VECTORS)
 
 
 def _write_vector(builder, summed, bias, add, cut, address):

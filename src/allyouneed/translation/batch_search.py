@@ -92,9 +92,8 @@ class BatchSearch:
         batches = token_batches(lengths, lengths, batch_tokens)[::-1]
 
         def search(batch: np.ndarray) -> list[list[Hypothesis]]:
-            return self.run(
-                engine(int(lengths[batch].sum())), pad([sentences[i] for i in batch]).to(device), lengths[batch], batch
-            )
+            source, tokens = pad([sentences[i] for i in batch]).to(device), int(lengths[batch].sum())
+            return self.run(engine(tokens), source, lengths[batch], batch)
 
         results: list[list[Hypothesis]] = [[]] * len(sentences)
         for batch, found in zip(batches, map_in_order(search, batches, workers), strict=True):
