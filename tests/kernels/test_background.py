@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from allyouneed import kernels
 from allyouneed.kernels import background, capabilities
+from allyouneed.kernels.names import GROUPS
 
 pytest.importorskip("numba")
 
@@ -92,6 +94,13 @@ def test_kernels_of_training_are_compiled_early(cold, monkeypatch):
     background.finish_early(lambda: waits.append(1))
     assert waits == [1]
     assert not any(process.killed for process in cold)
+
+
+def test_kernels_of_training_are_compiled_without_pytorch():
+    modules = {name.rpartition(".")[0] for group in GROUPS.values() for name in group}
+    imports = "".join(f"import {name}; " for name in ["allyouneed.kernels.precompile", *sorted(modules)])
+    code = f"import sys; from allyouneed.lazy import defer; defer('torch'); {imports}print('torch._C' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_the_process_that_tests_kernels_goes_on_to_compile_them(cold, monkeypatch):

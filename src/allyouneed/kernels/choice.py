@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from allyouneed import kernels
 from allyouneed.kernels import disk_cache
+
+if TYPE_CHECKING:
+    from torch import Tensor  # not loaded here, since processes that compile do without PyTorch
 
 WIDTHS = (256, 512)  # measured widths, each valid up to the next; in narrower layers, packing costs what it saves
 _BF16_WIDTH = 256

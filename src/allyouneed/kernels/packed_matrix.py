@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import pad
 
 from allyouneed.kernels import LANES, has_vnni
 from allyouneed.kernels.byte_tiles import DEPTH, has_byte_tiles
@@ -44,15 +43,15 @@ def pack(weight: Tensor, bias: Tensor, in_bytes: bool = False) -> Matrix:
         bias: fp32 [columns].
         in_bytes: Round the weights to 8 bits, with one scale per column.
     """
-    bias, missing = bias.detach(), (0, -len(weight) % LANES)
+    bias = _pad(bias.detach())
     in_tiles = in_bytes and weight.shape[1] % DEPTH == 0 and has_vnni() and has_byte_tiles()
-    columns, forms = len(weight) + missing[1], {"in_bytes": in_bytes, "in_digits": 0, "in_tiles": in_tiles}
-    sizes = {"depth": weight.shape[1], "columns": columns, **forms}
+    forms = {"in_bytes": in_bytes, "in_digits": 0, "in_tiles": in_tiles}
+    sizes = {"depth": weight.shape[1], "columns": len(bias), **forms}
     if not in_bytes:
-        return Matrix(panels=panels(weight), terms=pad(bias, missing), **sizes)
+        return Matrix(panels=panels(weight), terms=bias, **sizes)
     whole, scale = to_bytes(weight.detach())
     initial = (-128 * whole.sum(1, dtype=torch.int32)).view(torch.float32)
-    terms = torch.cat([pad(term, missing) for term in (bias, scale, initial)])
+    terms = torch.cat([bias, _pad(scale), _pad(initial)])
     return Matrix(panels=panels(whole.view(torch.int32)), terms=terms, **sizes)
 
 
@@ -70,9 +69,8 @@ def pack_fastest(weight: Tensor, bias: Tensor) -> Matrix:
     """Pack a weight matrix [columns, depth], depth a multiple of 16, in 24 bits if there is AMX, and else in fp32."""
     if weight.shape[1] % DEPTH or not (has_vnni() and has_byte_tiles()):
         return pack(weight, bias)
-    missing = -len(weight) % LANES
-    digits, scale = to_digits(pad(weight.detach(), (0, 0, 0, missing)))
-    terms = torch.cat([pad(bias.detach(), (0, missing))[None], scale[None], initial_sums(digits).view(torch.float32)])
+    digits, scale = to_digits(_pad(weight.detach()))
+    terms = torch.cat([_pad(bias.detach())[None], scale[None], initial_sums(digits).view(torch.float32)])
     sizes = {"depth": weight.shape[1], "columns": len(digits), "in_bytes": 0, "in_digits": 1, "in_tiles": 1}
     return Matrix(panels=digit_tiles(digits), terms=terms, **sizes)
 
@@ -91,10 +89,14 @@ def to_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def panels(weight: Tensor) -> Tensor:
     """Pack [n, depth] into panels [n / PANEL, depth, PANEL]; n is padded to 16s, and the last panel may be narrower."""
-    n, depth = weight.shape
-    weight = weight.detach()
-    if n % LANES:
-        weight = torch.cat([weight, weight.new_zeros(-n % LANES, depth)])
+    depth = weight.shape[1]
+    weight = _pad(weight.detach())
     whole = len(weight) // PANEL * PANEL
     standing = weight[:whole].view(-1, PANEL, depth).transpose(1, 2)
     return torch.cat([standing.reshape(-1), weight[whole:].t().reshape(-1)])
+
+
+def _pad(values: Tensor) -> Tensor:
+    """Append rows of zeros up to a multiple of 16."""
+    missing = -len(values) % LANES
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
